@@ -1,0 +1,25 @@
+/* Runs every suite, each test in a process of its own. CK_RUN_SUITE=name runs one, CK_FORK=no helps
+ * a debugger. A new suite is one line below. */
+#include <check.h>
+#include <stdlib.h>
+
+#define SUITES(X)                                                                                  \
+    X(crc32c)                                                                                      \
+    X(murmur3)                                                                                     \
+    X(varint)
+
+#define DECLARE(name) Suite *suite_##name(void);
+SUITES(DECLARE)
+#undef DECLARE
+
+int main(void)
+{
+    SRunner *runner = srunner_create(NULL);
+#define ADD(name) srunner_add_suite(runner, suite_##name());
+    SUITES(ADD)
+#undef ADD
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
