@@ -7,10 +7,12 @@
 
 void *alloc_bytes(size_t size_bytes) __attribute__((malloc, returns_nonnull));
 void *alloc_zero(size_t size_bytes) __attribute__((malloc, returns_nonnull));
-void *alloc_array(size_t count, size_t size_bytes) __attribute__((malloc, returns_nonnull)); /* zeroed */
+void *alloc_array(size_t count, size_t size_bytes)
+    __attribute__((malloc, returns_nonnull)); /* zeroed */
 /* Grows or shrinks a block; p may be NULL. The old pointer is dead afterwards. */
 void *alloc_resize(void *p, size_t count, size_t size_bytes) __attribute__((returns_nonnull));
-char *alloc_string(const char *data, size_t size_bytes) __attribute__((returns_nonnull)); /* + NUL */
+char *alloc_string(const char *data, size_t size_bytes)
+    __attribute__((returns_nonnull)); /* + NUL */
 
 #define new_zero(type) ((type *)alloc_zero(sizeof(type)))
 

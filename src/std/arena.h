@@ -20,7 +20,8 @@ void arena_fini(struct arena *a);
 void arena_clear(struct arena *a); /* frees all but one small chunk, for the next request */
 /* Zeroed memory, aligned for any type, valid until arena_clear() or arena_fini(). */
 void *arena_alloc(struct arena *a, size_t size_bytes) __attribute__((returns_nonnull));
-void *arena_array(struct arena *a, size_t count, size_t size_bytes) __attribute__((returns_nonnull));
+void *arena_array(struct arena *a, size_t count, size_t size_bytes)
+    __attribute__((returns_nonnull));
 struct span arena_copy(struct arena *a, struct span s);
 char *arena_string(struct arena *a, struct span s) __attribute__((returns_nonnull)); /* + NUL */
 

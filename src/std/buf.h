@@ -13,10 +13,10 @@
 #include "std/span.h"
 
 struct buf {
-    uint8_t *data;     /* owned; NULL when nothing was written yet */
-    size_t size;       /* bytes in use */
-    size_t capacity;   /* bytes allocated */
-    size_t size_max;   /* the bound; size <= size_max */
+    uint8_t *data;   /* owned; NULL when nothing was written yet */
+    size_t size;     /* bytes in use */
+    size_t capacity; /* bytes allocated */
+    size_t size_max; /* the bound; size <= size_max */
     bool overflowed;
 };
 

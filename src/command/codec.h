@@ -1,0 +1,33 @@
+/* Commands as bytes: what the journal keeps. Versioned, little-endian, described in
+ * docs/disk-format.md.
+ *
+ *     offset  bytes  field
+ *          0      4  size     of the whole record, header included
+ *          4      2  type     enum command_type
+ *          6      2  version  of this type's layout, 1 so far
+ *          8      8  time_us  stamped by the shard with command_stamp()
+ *         16      -  body
+ */
+#ifndef COMMAND_CODEC_H
+#define COMMAND_CODEC_H
+
+#include "command/command.h"
+#include "std/arena.h"
+#include "std/buf.h"
+
+enum { COMMAND_HEADER_SIZE = 16, PUBLISH_BODY_SIZE = 16, PUBLISH_ENTRY_SIZE = 8 };
+
+/* Appends the record to `out`. Not for PUBLISH, which is built in place, see publish_builder.h. */
+void command_encode(const struct command *cmd, struct buf *out);
+/* Borrows: bytes, as long as *out is used; arrays come from the arena.
+ * Errors: ST_CORRUPT: truncated, unknown type or version, a count or name over its bound, bytes
+ * left over. */
+enum status command_decode(struct span bytes, struct arena *arena, struct command *out);
+void command_stamp(uint8_t *record, int64_t time_us);
+
+/* Walks the entries of a PUBLISH: *cursor starts at 0. False at the end. command_decode() has
+ * checked that the entries are well-formed and that each batch is, so this cannot fail. */
+bool publish_entry_next(const struct command_publish *publish, size_t *cursor,
+                        struct publish_entry *out_entry, struct span *out_batch);
+
+#endif

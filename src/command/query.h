@@ -1,0 +1,92 @@
+/* Questions about the state: asked by the API, answered on the shard's thread between two commands,
+ * by copying into the asker's arena. A question changes nothing.
+ *
+ * `scope` is the tenant's prefix ("acme/") or empty for the default tenant, whose names have no
+ * '/'; lists contain only names in that scope, with the prefix. */
+#ifndef COMMAND_QUERY_H
+#define COMMAND_QUERY_H
+
+#include "command/command.h"
+
+enum query_type {
+    QUERY_TOPICS,  /* scope -> topics: all topics with their partitions, by name */
+    QUERY_TOPIC,   /* name -> topics, one; ST_TOPIC_NOT_FOUND */
+    QUERY_RESOLVE, /* name -> topics, one, without partitions (cheap); ST_TOPIC_NOT_FOUND */
+    QUERY_GROUPS,  /* scope -> groups: all groups with members, by name */
+    QUERY_GROUP,   /* name -> groups, one; ST_GROUP_NOT_FOUND */
+    QUERY_OFFSETS, /* name = group, [topic] -> offsets; an unknown group has none */
+    QUERY_STATS,   /* -> stats */
+};
+
+struct query {
+    enum query_type type;
+    struct span scope;
+    struct span name;
+    struct span topic; /* QUERY_OFFSETS: only this one; size 0: all */
+};
+
+struct partition_info {
+    uint64_t start_offset;
+    uint64_t next_offset;
+    uint64_t message_count; /* retained */
+    uint64_t size_bytes;
+};
+
+struct topic_info {
+    struct span name;
+    uint32_t id;
+    uint32_t partition_count;
+    struct partition_info *partitions; /* partition_count of them; NULL for QUERY_RESOLVE */
+    struct topic_settings settings;
+    int64_t created_us;
+};
+
+struct member_info {
+    struct span member_id;
+    struct span client_id;
+    struct assigned *assigned;
+    uint32_t assigned_count;
+    int64_t joined_us;
+    int64_t last_seen_us; /* filled by delivery; 0 if it has not been seen since the start */
+};
+
+struct group_info {
+    struct span name;
+    uint32_t id;
+    uint32_t generation;
+    int64_t created_us;
+    struct member_info *members; /* longest-serving first */
+    uint32_t member_count;
+    struct span *topics; /* union of the subscriptions, by name */
+    uint32_t topic_count;
+    uint64_t rebalance_count;
+};
+
+struct offset_info {
+    struct span topic;
+    uint32_t topic_id;
+    uint32_t partition;
+    uint64_t offset;      /* next to read */
+    uint64_t next_offset; /* of the log */
+};
+
+struct stats_info {
+    uint32_t topic_count;
+    uint32_t group_count;
+    uint64_t applied_index;
+    uint64_t digest; /* of the whole durable state, machine_digest() */
+};
+
+struct query_result {
+    enum status status;
+    struct topic_info *topics;
+    uint32_t topic_count;
+    struct group_info *groups;
+    uint32_t group_count;
+    struct offset_info *offsets; /* by topic, then partition */
+    uint32_t offset_count;
+    uint32_t generation; /* QUERY_OFFSETS: of the group */
+    struct stats_info stats;
+};
+
+#endif

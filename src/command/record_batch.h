@@ -1,0 +1,112 @@
+/* Messages as bytes: the form in which they are journalled, stored and read back, built once by the
+ * I/O thread that parsed them. docs/disk-format.md has the same table.
+ *
+ * A batch, little-endian:
+ *
+ *     offset  bytes  field
+ *          0      8  base_offset  of the first record; patched at apply, not under the checksum
+ *          8      8  time_us      of publishing, for all records; patched at apply, not under the
+ * checksum 16      4  size         of the whole batch, header included 20      4  crc CRC32C of the
+ * bytes from 24 to the end 24      4  count        of records, >= 1; record i has offset
+ * base_offset + i 28      4  flags        BATCH_*: what some record in it has, so that plain
+ * batches cost nothing 32      -  records
+ *
+ * A record:
+ *
+ *     u8      attributes: RECORD_* bits, priority in bits 0..2 (0 critical .. 4 background; 2 is
+ * normal) varint  size of the rest, so that a reader can step over it [varint delay_us      if
+ * RECORD_DELAY:   due at time_us + delay_us] [varint deliver_at_us if RECORD_DUE:     due at that
+ * time] [varint size, bytes   if RECORD_KEY:     the key, UTF-8, unescaped] [varint size, bytes if
+ * RECORD_HEADERS: a JSON object of strings, as text, no white space] bytes   the value to the end
+ * of the record: JSON string text (validated, without quotes), as it came in; RECORD_ESCAPED tells
+ * that it has escapes
+ */
+#ifndef COMMAND_RECORD_BATCH_H
+#define COMMAND_RECORD_BATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "std/buf.h"
+#include "std/span.h"
+#include "std/status.h"
+
+enum {
+    BATCH_HEADER_SIZE = 32,
+    BATCH_SIZE_AIM =
+        64 * 1024, /* a builder starts a new batch beyond it; one record may be larger */
+    BATCH_SIZE_MAX = 80 * 1024 * 1024, /* a body is at most 64 MiB */
+};
+
+enum priority {
+    PRIORITY_CRITICAL,
+    PRIORITY_HIGH,
+    PRIORITY_NORMAL,
+    PRIORITY_LOW,
+    PRIORITY_BACKGROUND,
+    PRIORITY_COUNT
+};
+
+enum batch_flag {
+    BATCH_HAS_KEYS = 1,
+    BATCH_HAS_DELAYS = 2,
+    BATCH_HAS_PRIORITIES = 4, /* other than normal */
+    BATCH_HAS_HEADERS = 8,
+};
+
+enum record_attribute {
+    RECORD_PRIORITY_MASK = 7,
+    RECORD_KEY = 8,
+    RECORD_HEADERS = 16,
+    RECORD_ESCAPED = 32,
+    RECORD_DELAY = 64,
+    RECORD_DUE = 128,
+};
+
+struct record {
+    struct span key;     /* size 0: none */
+    struct span headers; /* JSON object text; size 0: none */
+    struct span value;   /* JSON string text without quotes */
+    bool value_escaped;
+    enum priority priority;
+    int64_t delay_us;      /* 0: none */
+    int64_t deliver_at_us; /* 0: none; absolute; not together with delay_us */
+};
+
+struct batch_header {
+    uint64_t base_offset;
+    int64_t time_us;
+    uint32_t size;
+    uint32_t crc;
+    uint32_t count;
+    uint32_t flags;
+};
+
+/* Building: begin, add.., end. The batch is appended to `out`; several may follow each other in it.
+ */
+struct batch_builder {
+    struct buf *out; /* borrowed */
+    size_t start;    /* where this batch begins in out */
+    uint32_t count;
+    uint32_t flags;
+};
+void batch_begin(struct batch_builder *b, struct buf *out);
+void batch_add(struct batch_builder *b, const struct record *record);
+uint32_t batch_size(const struct batch_builder *b);
+void batch_end(struct batch_builder *b); /* writes the header; count >= 1 */
+
+/* Reading. The header fields are checked against `bytes`, nothing else is.
+ * Errors: ST_TORN when bytes are too few, ST_CORRUPT when a field cannot be. */
+enum status batch_header_read(struct span bytes, struct batch_header *out);
+/* Header and checksum of one whole batch at the start of `bytes`. Cost: one pass. ST_TORN,
+ * ST_CORRUPT. */
+enum status batch_verify(struct span bytes, struct batch_header *out);
+/* What apply does: base offset and time. */
+void batch_patch(uint8_t *batch, uint64_t base_offset, int64_t time_us);
+/* Walks the records of a verified batch: *cursor starts at 0 and *out points into the batch.
+ * False at the end or where a record is malformed (then *cursor is SIZE_MAX). */
+bool batch_next(struct span batch, size_t *cursor, struct record *out);
+/* As batch_next() `count` times, without decoding. */
+bool batch_skip(struct span batch, size_t *cursor, uint32_t count);
+
+#endif

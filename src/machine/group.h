@@ -1,0 +1,68 @@
+/* Consumer groups, as the machine keeps them. Read by delivery; changed by apply only. */
+#ifndef MACHINE_GROUP_H
+#define MACHINE_GROUP_H
+
+#include "command/command.h"
+#include "machine/offset_set.h"
+#include "machine/topic.h"
+
+struct group;
+
+struct member {
+    struct group *group; /* borrowed */
+    char *id;            /* owned */
+    char *client_id;     /* owned */
+    uint32_t *topic_ids; /* owned: the subscription, ascending */
+    uint32_t topic_count;
+    int64_t session_us;
+    int64_t visibility_us; /* 0: the topic's own */
+    uint32_t in_flight_max;
+    bool from_latest;
+    int64_t joined_us;
+    struct group_partition *
+        *assigned; /* owned array, borrowed members; by topic name, then partition */
+    uint32_t assigned_count;
+    uint32_t changed_generation; /* in which `assigned` last changed */
+    void *session;               /* delivery's; not part of the state */
+};
+
+/* What a group knows of one partition. Exists as long as topic and group do, once it was assigned
+ * or committed to. */
+struct group_partition {
+    struct group *group;         /* borrowed */
+    struct partition *partition; /* borrowed */
+    struct member *owner;        /* borrowed; NULL: nobody reads it now */
+    uint64_t position;           /* all below is done */
+    struct offset_set done;      /* above the position */
+    void *readout;               /* delivery's: leases, cursor; not part of the state */
+};
+
+struct departed { /* who left lately, so that leaving twice is harmless */
+    char *member_id;
+    int64_t time_us;
+};
+
+struct group {
+    uint32_t id; /* never reused */
+    char *name;  /* qualified, owned */
+    uint32_t generation;
+    uint64_t rebalance_count;
+    int64_t created_us;
+    struct member **members; /* owned; longest-serving first */
+    uint32_t member_count;
+    struct group_partition **partitions; /* owned; by topic id, then partition */
+    uint32_t partition_count;
+    struct departed *departed; /* owned; oldest first, at most DEPARTED_MAX and DEPARTED_KEPT_US */
+    uint32_t departed_count;
+};
+
+enum { DEPARTED_MAX = 1024 };
+#define DEPARTED_KEPT_US (10LL * 60 * 1000 * 1000)
+
+struct member *group_find_member(const struct group *g, struct span member_id);
+bool group_has_departed(const struct group *g, struct span member_id, int64_t now_us);
+struct group_partition *group_find_partition(const struct group *g, uint32_t topic_id,
+                                             uint32_t partition);
+bool group_partition_is_done(const struct group_partition *gp, uint64_t offset);
+
+#endif

@@ -1,0 +1,33 @@
+/* A set of message offsets: done ones above a position. Compressed (CRoaring), 64 bits wide.
+ * Bytes follow the gaps, not the messages. */
+#ifndef MACHINE_OFFSET_SET_H
+#define MACHINE_OFFSET_SET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "std/buf.h"
+#include "std/span.h"
+#include "std/status.h"
+
+struct offset_set {
+    struct offset_block *blocks; /* owned; ascending by the offset's high 32 bits; no empty block */
+    uint32_t block_count;
+};
+
+void offset_set_init(struct offset_set *s); /* allocates nothing */
+void offset_set_fini(struct offset_set *s);
+bool offset_set_add(struct offset_set *s, uint64_t offset); /* false: was there */
+bool offset_set_has(const struct offset_set *s, uint64_t offset);
+void offset_set_remove_below(struct offset_set *s, uint64_t offset);
+void offset_set_clear(struct offset_set *s);
+uint64_t offset_set_count(const struct offset_set *s);
+/* The smallest offset >= from that is *not* in the set. */
+uint64_t offset_set_next_gap(const struct offset_set *s, uint64_t from);
+/* The smallest member >= from; false if there is none. */
+bool offset_set_next(const struct offset_set *s, uint64_t from, uint64_t *out);
+void offset_set_save(const struct offset_set *s, struct buf *out);
+/* From *cursor on, which moves behind it. Errors: ST_CORRUPT. */
+enum status offset_set_load(struct offset_set *s, struct span bytes, size_t *cursor);
+
+#endif

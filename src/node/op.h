@@ -1,0 +1,62 @@
+/* One request on its way through the shard.
+ *
+ * The I/O thread fills it in and hands it over with shard_submit(); from then on it belongs to the
+ * shard until `done` is called, on the shard's thread, exactly once. `done` must be quick: it
+ * resumes the connection. Results lie in the op's arena. */
+#ifndef NODE_OP_H
+#define NODE_OP_H
+
+#include <stdatomic.h>
+
+#include "command/command.h"
+#include "command/query.h"
+#include "delivery/delivery.h"
+#include "journal/partition_log.h"
+#include "std/arena.h"
+#include "std/buf.h"
+
+enum op_kind {
+    OP_COMMAND,   /* `record` holds an encoded command -> result, after it is durable and applied */
+    OP_QUERY,     /* query -> query_result */
+    OP_FETCH,     /* fetch: where to read a partition from an offset, for simple consume */
+    OP_POLL,      /* poll */
+    OP_RELEASE,   /* ack.receipts: leases given back uncounted */
+    OP_ACK,       /* ack */
+    OP_JOIN,      /* join */
+    OP_HEARTBEAT, /* heartbeat */
+};
+
+struct fetch_request {
+    struct span topic; /* qualified */
+    uint32_t partition;
+    uint64_t offset;
+    int64_t wait_us;    /* 0: do not wait for a first message */
+    enum status status; /* ST_OK, ST_TOPIC_NOT_FOUND, ST_PARTITION_NOT_FOUND */
+    uint64_t start_offset;
+    uint64_t next_offset;
+    struct log_range range; /* to be released; segment NULL: nothing at or beyond offset */
+};
+
+struct op {
+    struct op *next; /* the queue's */
+    enum op_kind kind;
+    int client_fd; /* to see whether the client is still there; -1: unknown */
+    struct arena arena;
+    void (*done)(struct op *op);
+    void *user;
+    struct buf record;    /* OP_COMMAND */
+    struct result result; /* OP_COMMAND */
+    union {
+        struct {
+            struct query query;
+            struct query_result query_result;
+        };
+        struct fetch_request fetch;
+        struct poll_request poll;
+        struct ack_request ack;
+        struct join_request join;
+        struct heartbeat_request heartbeat;
+    };
+};
+
+#endif

@@ -1,0 +1,36 @@
+/* The loop that everything durable passes: take requests, journal commands, wait until they are
+ * durable, apply, answer. One thread; it owns the machine, delivery and the tails of the partition
+ * logs. */
+#ifndef NODE_SHARD_H
+#define NODE_SHARD_H
+
+#include "delivery/receipt.h"
+#include "node/config.h"
+#include "node/op.h"
+#include "std/status.h"
+
+struct shard;
+
+/* Recovers the state in the data directory. Gives: *out, not yet running.
+ * Errors: ST_IO, ST_CORRUPT, with *out_problem. */
+enum status shard_open(const struct config *config, struct shard **out,
+                       struct journal_problem *out_problem);
+void shard_start(struct shard *s); /* its threads */
+/* Stops taking ops (they get ST_NOT_READY), answers parked ones, finishes what is journalled,
+ * writes a snapshot. */
+void shard_stop(struct shard *s);
+void shard_close(struct shard *s); /* accepts NULL */
+
+/* Hands op over. Errors: ST_BUSY: the inbox is full, ST_NOT_READY: stopping, ST_DISK_ERROR: the
+ * journal has stopped (commands only); the op stays the caller's and nothing happened. Any thread.
+ */
+enum status shard_submit(struct shard *s, struct op *op);
+
+const struct receipt_key *shard_receipt_key(const struct shard *s);
+/* The disk failed: nothing is written any more, the process should end. Any thread. */
+bool shard_has_failed(const struct shard *s);
+
+struct shard_counters; /* metrics.h */
+const struct shard_counters *shard_get_counters(const struct shard *s);
+
+#endif
