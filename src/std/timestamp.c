@@ -140,7 +140,10 @@ bool timestamp_parse(struct span text, int64_t *out_us)
     minutes -= offset_minutes;
     if (second == 60 && (minutes + 1) % (24 * 60) != 0)
         return false; /* leap seconds come at the end of a day of UTC only */
-    *out_us = (minutes * 60 + second) * US_PER_S + fraction_us;
+    int64_t us = (minutes * 60 + second) * US_PER_S + fraction_us;
+    if (us < US_MIN || us > US_MAX)
+        return false;
+    *out_us = us;
     return true;
 }
 
