@@ -84,9 +84,10 @@ const char *json_scan_error(const struct json_scan *s)
 const char *json_kind_text(enum json_kind kind)
 {
     static const char *const texts[] = {
-        [JSON_NONE] = "nothing",    [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array",
-        [JSON_STRING] = "a string", [JSON_NUMBER] = "a number",  [JSON_BOOL] = "a boolean",
-        [JSON_NULL] = "null",
+        [JSON_KIND_NONE] = "nothing",    [JSON_KIND_OBJECT] = "an object",
+        [JSON_KIND_ARRAY] = "an array",  [JSON_KIND_STRING] = "a string",
+        [JSON_KIND_NUMBER] = "a number", [JSON_KIND_BOOL] = "a boolean",
+        [JSON_KIND_NULL] = "null",
     };
     CHECK((size_t)kind < sizeof texts / sizeof texts[0]);
     return texts[kind];
@@ -96,27 +97,27 @@ static enum json_kind kind_of(uint8_t first)
 {
     switch (first) {
     case '{':
-        return JSON_OBJECT;
+        return JSON_KIND_OBJECT;
     case '[':
-        return JSON_ARRAY;
+        return JSON_KIND_ARRAY;
     case '"':
-        return JSON_STRING;
+        return JSON_KIND_STRING;
     case 't':
     case 'f':
-        return JSON_BOOL;
+        return JSON_KIND_BOOL;
     case 'n':
-        return JSON_NULL;
+        return JSON_KIND_NULL;
     default:
-        return first == '-' || (first >= '0' && first <= '9') ? JSON_NUMBER : JSON_NONE;
+        return first == '-' || (first >= '0' && first <= '9') ? JSON_KIND_NUMBER : JSON_KIND_NONE;
     }
 }
 
 enum json_kind json_scan_peek(struct json_scan *s)
 {
     if (!at_value(s))
-        return JSON_NONE;
-    enum json_kind kind = s->at < s->end ? kind_of(*s->at) : JSON_NONE;
-    if (kind == JSON_NONE)
+        return JSON_KIND_NONE;
+    enum json_kind kind = s->at < s->end ? kind_of(*s->at) : JSON_KIND_NONE;
+    if (kind == JSON_KIND_NONE)
         (void)fail_expected(s, "a value");
     return kind;
 }
@@ -282,7 +283,7 @@ static bool parse_int64(const uint8_t *at, const uint8_t *end, int64_t *out)
 
 bool json_scan_int64(struct json_scan *s, int64_t *out)
 {
-    if (json_scan_peek(s) != JSON_NUMBER)
+    if (json_scan_peek(s) != JSON_KIND_NUMBER)
         return false;
     const uint8_t *integer_end;
     const uint8_t *end = number_end(s, &integer_end);
@@ -304,7 +305,7 @@ static bool take_literal(struct json_scan *s, const char *literal, size_t size)
 
 bool json_scan_bool(struct json_scan *s, bool *out)
 {
-    if (json_scan_peek(s) != JSON_BOOL)
+    if (json_scan_peek(s) != JSON_KIND_BOOL)
         return false;
     bool value = *s->at == 't';
     if (!(value ? take_literal(s, "true", 4) : take_literal(s, "false", 5)))
@@ -325,29 +326,29 @@ static void skip_one(struct json_scan *s)
     const uint8_t *end, *integer_end;
     bool value;
     switch (json_scan_peek(s)) {
-    case JSON_OBJECT:
+    case JSON_KIND_OBJECT:
         (void)json_scan_object_begin(s);
         break;
-    case JSON_ARRAY:
+    case JSON_KIND_ARRAY:
         (void)json_scan_array_begin(s);
         break;
-    case JSON_STRING:
+    case JSON_KIND_STRING:
         (void)json_scan_string(s, &string);
         break;
-    case JSON_NUMBER:
+    case JSON_KIND_NUMBER:
         end = number_end(s, &integer_end);
         if (end == NULL)
             break;
         s->at = end;
         s->state = JSON_AFTER_VALUE;
         break;
-    case JSON_BOOL:
+    case JSON_KIND_BOOL:
         (void)json_scan_bool(s, &value);
         break;
-    case JSON_NULL:
+    case JSON_KIND_NULL:
         (void)json_scan_null(s);
         break;
-    case JSON_NONE:
+    case JSON_KIND_NONE:
         break;
     }
 }

@@ -14,8 +14,8 @@
  * The rules:
  *   - A reader (object_begin, array_begin, string, int64, bool, null, skip) takes the next value
  * and returns true. It returns false, and leaves the value unread, when that is of another kind.
- *   - The first malformed byte ends the scan: from then on all calls return false (peek: JSON_NONE)
- *     and json_scan_failed() is true. A loop over members or elements simply ends.
+ *   - The first malformed byte ends the scan: from then on all calls return false (peek:
+ * JSON_KIND_NONE) and json_scan_failed() is true. A loop over members or elements simply ends.
  *   - An unread value is skipped, and validated, by the next call that moves on. So unknown members
  *     need no code, and a member of the wrong kind can be reported after the whole document.
  *   - Reading where there is no value (twice, or before json_scan_member) is our mistake: CHECK.
@@ -34,13 +34,13 @@
 enum { JSON_DEPTH_MAX = 64, JSON_ERROR_SIZE_MAX = 96 };
 
 enum json_kind {
-    JSON_NONE, /* no value: the document is malformed here */
-    JSON_OBJECT,
-    JSON_ARRAY,
-    JSON_STRING,
-    JSON_NUMBER,
-    JSON_BOOL,
-    JSON_NULL
+    JSON_KIND_NONE, /* no value: the document is malformed here */
+    JSON_KIND_OBJECT,
+    JSON_KIND_ARRAY,
+    JSON_KIND_STRING,
+    JSON_KIND_NUMBER,
+    JSON_KIND_BOOL,
+    JSON_KIND_NULL
 };
 
 enum json_state { JSON_AT_VALUE, JSON_AFTER_BEGIN, JSON_AFTER_VALUE, JSON_FAILED };
@@ -70,7 +70,7 @@ bool json_scan_next(struct json_scan *s);
 
 bool json_scan_string(struct json_scan *s, struct json_string *out);
 /* An integer without fraction and exponent. A number of another form, or outside int64, is left
- * unread as well: then peek says JSON_NUMBER. */
+ * unread as well: then peek says JSON_KIND_NUMBER. */
 bool json_scan_int64(struct json_scan *s, int64_t *out);
 bool json_scan_bool(struct json_scan *s, bool *out);
 bool json_scan_null(struct json_scan *s);
