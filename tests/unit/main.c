@@ -5,6 +5,7 @@
 
 #define SUITES(X)                                                                                  \
     X(crc32c)                                                                                      \
+    X(histogram)                                                                                   \
     X(murmur3)                                                                                     \
     X(varint)
 
