@@ -46,7 +46,7 @@ $(OUT)/property: $(call obj,$(prop_src) $(lib_src))
 	$(CC) $^ -o $@ $(ALL_LDFLAGS) $(LIBS)
 $(fuzzers): $(OUT)/fuzz_%: $(OUT)/tests/fuzz/fuzz_%.o $(call obj,$(lib_src))
 	$(CC) $^ -o $@ -fsanitize=fuzzer,address,undefined -pthread $(LIBS)
-$(references): $(OUT)/%: $(OUT)/bench/%.o $(call obj,$(lib_src))
+$(references): $(OUT)/%: $(OUT)/bench/%.o $(call obj,$(filter src/std/%,$(lib_src)))
 	$(CC) $^ -o $@ $(ALL_LDFLAGS) $(LIBS)
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
