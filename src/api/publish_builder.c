@@ -1,0 +1,226 @@
+#include "api/publish_builder.h"
+
+#include <endian.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "command/codec.h"
+#include "command/record_batch.h"
+#include "std/check.h"
+#include "std/murmur3.h"
+
+enum { PUBLISH_VERSION = 1, RECORD_OVERHEAD_MAX = 40, ERROR_SIZE = 96 };
+
+#define NONE UINT32_MAX
+
+/* The command while it is written. */
+struct building {
+    struct publish_message *messages;
+    struct publish_outcome *outcomes;
+    struct buf *out;
+    uint32_t entry_count;
+};
+
+void publish_builder_init(struct publish_builder *b)
+{
+    publish_reader_init(&b->reader);
+    b->touched_count = 0;
+    for (uint32_t i = 0; i < PARTITIONS_MAX; i++)
+        b->first[i] = NONE;
+}
+
+void publish_builder_fini(struct publish_builder *b)
+{
+    publish_reader_fini(&b->reader);
+}
+
+enum status publish_builder_read(struct publish_builder *b, struct span body, int64_t now_us,
+                                 struct arena *arena, const char **out_detail)
+{
+    return publish_reader_read(&b->reader, body, now_us, arena, out_detail);
+}
+
+static void put_u16(uint8_t *to, uint16_t value)
+{
+    value = htole16(value);
+    memcpy(to, &value, sizeof value);
+}
+
+static void put_u32(uint8_t *to, uint32_t value)
+{
+    value = htole32(value);
+    memcpy(to, &value, sizeof value);
+}
+
+/* Decides where each message goes. Gives: bytes that the command takes at most. */
+static size_t place_messages(struct publish_reader *r, uint32_t partition_count,
+                             struct arena *arena, uint32_t *out_keyless, uint32_t *out_stored)
+{
+    size_t size = COMMAND_HEADER_SIZE + PUBLISH_BODY_SIZE;
+    uint32_t keyless = 0;
+    uint32_t stored = 0;
+    for (uint32_t i = 0; i < r->count; i++) {
+        struct publish_message *m = &r->messages[i];
+        if (m->error != NULL)
+            continue;
+        if (m->has_partition && (m->partition < 0 || m->partition >= partition_count)) {
+            char text[ERROR_SIZE];
+            (void)snprintf(text, sizeof text, "partition %" PRId64 " is not in 0..%" PRIu32,
+                           m->partition, partition_count - 1);
+            m->error = arena_string(arena, span_text(text));
+            continue;
+        }
+        if (m->has_partition)
+            m->target = (uint32_t)m->partition;
+        else if (m->key.size > 0)
+            m->target = murmur3_32(m->key) % partition_count;
+        else
+            m->target = PUBLISH_KEYLESS | keyless++ % partition_count;
+        stored++;
+        size += m->value.size + m->key.size + m->headers.size + RECORD_OVERHEAD_MAX +
+                PUBLISH_ENTRY_SIZE + BATCH_HEADER_SIZE;
+    }
+    *out_keyless = keyless;
+    *out_stored = stored;
+    return size;
+}
+
+static size_t entry_begin(struct building *in, uint32_t target, struct batch_builder *batch)
+{
+    uint8_t entry[PUBLISH_ENTRY_SIZE] = {0};
+    size_t at = in->out->size;
+    put_u32(entry, target);
+    buf_put(in->out, entry, sizeof entry);
+    batch_begin(batch, in->out);
+    return at;
+}
+
+static void entry_end(struct building *in, size_t at, struct batch_builder *batch)
+{
+    batch_end(batch);
+    put_u32(in->out->data + at + 4, (uint32_t)(in->out->size - at - PUBLISH_ENTRY_SIZE));
+    in->entry_count++;
+}
+
+/* Writes the messages of one target, which are a list from `first` on, as one or more batches. */
+static void write_target(struct building *in, uint32_t first)
+{
+    const uint32_t target = in->messages[first].target;
+    struct batch_builder batch;
+    size_t at = entry_begin(in, target, &batch);
+    for (uint32_t i = first; i != NONE; i = in->messages[i].next) {
+        const struct publish_message *m = &in->messages[i];
+        const size_t size = m->value.size + m->key.size + m->headers.size;
+        if (batch.count > 0 && batch_size(&batch) + size > BATCH_SIZE_AIM) {
+            entry_end(in, at, &batch);
+            at = entry_begin(in, target, &batch);
+        }
+        struct publish_outcome *outcome = &in->outcomes[i];
+        outcome->entry = in->entry_count;
+        outcome->index = batch.count;
+        batch_add(&batch, &(struct record){
+                              .key = m->key,
+                              .headers = m->headers,
+                              .value = m->value,
+                              .value_escaped = m->value_escaped,
+                              .priority = (enum priority)m->priority,
+                              .delay_us = m->delay_us,
+                              .deliver_at_us = m->deliver_at_us,
+                          });
+    }
+    entry_end(in, at, &batch);
+}
+
+/* Chains the messages from *at on by target, up to the next one of the other kind, and moves *at
+ * there. */
+static void collect_run(struct publish_builder *b, uint32_t *at)
+{
+    struct publish_reader *r = &b->reader;
+    const uint32_t kind = r->messages[*at].target & PUBLISH_KEYLESS;
+    for (; *at < r->count; ++*at) {
+        struct publish_message *m = &r->messages[*at];
+        if (m->error != NULL)
+            continue;
+        if ((m->target & PUBLISH_KEYLESS) != kind)
+            return;
+        const uint32_t t = m->target & ~PUBLISH_KEYLESS;
+        m->next = NONE;
+        if (b->first[t] == NONE) {
+            b->first[t] = *at;
+            b->touched[b->touched_count++] = t;
+        } else {
+            r->messages[b->last[t]].next = *at;
+        }
+        b->last[t] = *at;
+    }
+}
+
+static void write_runs(struct publish_builder *b, struct building *in)
+{
+    uint32_t at = 0;
+    while (at < b->reader.count) {
+        if (b->reader.messages[at].error != NULL) {
+            at++;
+            continue;
+        }
+        collect_run(b, &at);
+        for (uint32_t i = 0; i < b->touched_count; i++) {
+            const uint32_t t = b->touched[i];
+            write_target(in, b->first[t]);
+            b->first[t] = NONE;
+        }
+        b->touched_count = 0;
+    }
+}
+
+static void plan_init(const struct publish_reader *r, uint32_t stored, struct arena *arena,
+                      struct publish_plan *plan)
+{
+    plan->outcomes = arena_array(arena, r->count, sizeof *plan->outcomes);
+    plan->count = r->count;
+    plan->stored_count = stored;
+    for (uint32_t i = 0; i < r->count; i++) {
+        const struct publish_message *m = &r->messages[i];
+        plan->outcomes[i] = (struct publish_outcome){
+            .error = m->error,
+            .delay_us = m->delay_us,
+            .deliver_at_us = m->deliver_at_us,
+            .priority = m->priority,
+        };
+    }
+}
+
+static void write_head(uint8_t *to, uint32_t size, const uint32_t body[4])
+{
+    memset(to, 0, COMMAND_HEADER_SIZE); /* the shard stamps the time */
+    put_u32(to, size);
+    put_u16(to + 4, COMMAND_PUBLISH);
+    put_u16(to + 6, PUBLISH_VERSION);
+    for (size_t i = 0; i < 4; i++)
+        put_u32(to + COMMAND_HEADER_SIZE + 4 * i, body[i]);
+}
+
+enum status publish_builder_build(struct publish_builder *b, uint32_t topic_id,
+                                  uint32_t partition_count, struct arena *arena, struct buf *out,
+                                  struct publish_plan *out_plan)
+{
+    CHECK(partition_count >= 1 && partition_count <= PARTITIONS_MAX);
+    CHECK(b->touched_count == 0);
+    uint32_t keyless;
+    uint32_t stored;
+    size_t size_max = place_messages(&b->reader, partition_count, arena, &keyless, &stored);
+    plan_init(&b->reader, stored, arena, out_plan);
+    if (stored == 0)
+        return ST_OK;
+    const size_t start = out->size;
+    if (buf_reserve(out, size_max) == NULL) /* once: what follows never grows the buffer */
+        return ST_TOO_BIG;
+    buf_commit(out, COMMAND_HEADER_SIZE + PUBLISH_BODY_SIZE);
+    struct building in = {
+        .messages = b->reader.messages, .outcomes = out_plan->outcomes, .out = out};
+    write_runs(b, &in);
+    CHECK(!out->overflowed);
+    const uint32_t body[4] = {topic_id, partition_count, keyless, in.entry_count};
+    write_head(out->data + start, (uint32_t)(out->size - start), body);
+    return ST_OK;
+}
