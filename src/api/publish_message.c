@@ -133,7 +133,7 @@ static bool read_field(struct reading *in, struct draft *d, enum field f)
         return json_scan_int64(in->scan, &d->partition);
     if (f != FIELD_HEADERS)
         return json_scan_string(in->scan, &d->text[f]);
-    if (json_scan_peek(in->scan) != JSON_OBJECT)
+    if (json_scan_peek(in->scan) != JSON_KIND_OBJECT)
         return false;
     enum headers_problem problem =
         header_reader_read(&in->reader->headers, in->scan, &in->reader->arena, &d->headers);
@@ -141,7 +141,7 @@ static bool read_field(struct reading *in, struct draft *d, enum field f)
     if (problem != HEADERS_NOT_STRINGS)
         return true;
     d->wrong |= 1U << f;
-    d->wrong_kind[f] = JSON_OBJECT;
+    d->wrong_kind[f] = JSON_KIND_OBJECT;
     return true; /* the value is read */
 }
 
@@ -162,9 +162,9 @@ static void note_wrong_field(struct reading *in, const struct draft *d)
 {
     unsigned f = (unsigned)__builtin_ctz(d->wrong);
     uint32_t index = in->reader->count;
-    if (d->wrong_kind[f] == JSON_OBJECT && f == FIELD_HEADERS)
+    if (d->wrong_kind[f] == JSON_KIND_OBJECT && f == FIELD_HEADERS)
         note_problem(in, "messages[%" PRIu32 "].headers must be an object of strings only", index);
-    else if (d->wrong_kind[f] == JSON_NUMBER && f == FIELD_PARTITION)
+    else if (d->wrong_kind[f] == JSON_KIND_NUMBER && f == FIELD_PARTITION)
         note_problem(in, "messages[%" PRIu32 "].partition must be an integer of 64 bits", index);
     else
         note_problem(in, "messages[%" PRIu32 "].%s must be %s, not %s", index, fields[f].name,
@@ -341,7 +341,7 @@ enum status publish_reader_read(struct publish_reader *r, struct span body, int6
         *out_detail = arena_string(arena, span_text(json_scan_error(&scan)));
         return ST_INVALID_JSON;
     }
-    if (kind != JSON_OBJECT) {
+    if (kind != JSON_KIND_OBJECT) {
         note_problem(&in, "the body must be an object, not %s", json_kind_text(kind));
         return refuse_type(arena, in.problem, out_detail);
     }
