@@ -175,12 +175,11 @@ bool json_scan_array_begin(struct json_scan *s)
 /* The string whose opening quote is at s->at. */
 static inline bool take_string(struct json_scan *s, struct json_string *out)
 {
-    struct json_text text;
-    const uint8_t *behind = json_text_scan(s->at + 1, s->end, &text);
+    struct json_text_error error;
+    const uint8_t *behind = json_text_scan(s->at + 1, s->end, out, &error);
     if (behind == NULL)
-        return fail(s, text.error_at, text.error);
+        return fail(s, error.at, error.why);
     s->at = behind;
-    *out = text.string;
     return true;
 }
 

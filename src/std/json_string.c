@@ -11,8 +11,7 @@ const uint8_t json_escape_byte[256] = {
 
 const uint8_t *json_walk_fail(struct json_walk *w, const uint8_t *at, const char *why)
 {
-    w->out->error = why;
-    w->out->error_at = at;
+    *w->error = (struct json_text_error){.why = why, .at = at};
     return NULL;
 }
 
@@ -24,10 +23,8 @@ const uint8_t *json_walk_finish(struct json_walk *w, const uint8_t *quote)
         if (valid < raw.size)
             return json_walk_fail(w, raw.data + valid, "string is not UTF-8");
     }
-    w->out->error = NULL;
-    w->out->string.raw = raw;
-    w->out->string.unescaped_size = raw.size - w->saved;
-    w->out->string.has_escapes = w->saved > 0;
+    *w->out = (struct json_string){
+        .raw = raw, .unescaped_size = raw.size - w->saved, .has_escapes = w->saved > 0};
     return quote + 1;
 }
 
@@ -115,21 +112,22 @@ const uint8_t *json_walk_bytes(struct json_walk *w, const uint8_t *at)
     return json_walk_fail(w, w->end, "unexpected end in a string");
 }
 
-static const uint8_t *scan_portable(const uint8_t *at, const uint8_t *end, struct json_text *out)
+static const uint8_t *scan_portable(const uint8_t *at, const uint8_t *end, struct json_string *out,
+                                    struct json_text_error *error)
 {
-    struct json_walk w = {.start = at, .end = end, .out = out};
+    struct json_walk w = {.start = at, .end = end, .out = out, .error = error};
     return json_walk_bytes(&w, at);
 }
 
 /* --- which variant ------------------------------------------------------------------------------
  */
 
-static json_text_scan_fn *scan_variant = scan_portable;
+json_text_scan_fn *json_text_scan = scan_portable;
 
 __attribute__((constructor)) static void choose_variant(void)
 {
     for (unsigned i = 0; json_text_scan_variant(i) != NULL; i++)
-        scan_variant = json_text_scan_variant(i); /* the last is the fastest */
+        json_text_scan = json_text_scan_variant(i);
 }
 
 json_text_scan_fn *json_text_scan_variant(unsigned index)
@@ -140,17 +138,6 @@ json_text_scan_fn *json_text_scan_variant(unsigned index)
             return all[i];
     }
     return NULL;
-}
-
-void json_text_scan_use(json_text_scan_fn *variant)
-{
-    CHECK(variant != NULL);
-    scan_variant = variant;
-}
-
-const uint8_t *json_text_scan(const uint8_t *at, const uint8_t *end, struct json_text *out)
-{
-    return scan_variant(at, end, out);
 }
 
 /* --- resolving escapes --------------------------------------------------------------------------

@@ -35,24 +35,21 @@ static inline bool json_string_equals(struct json_string str, const char *text)
     return memcmp(str.raw.data, text, size) == 0;
 }
 
-/* What json_text_scan() found. */
-struct json_text {
-    struct json_string string;
-    const char *error;       /* NULL, or why the text is not valid, for a person */
-    const uint8_t *error_at; /* where */
+/* Why a text is not valid, for a person, and where. */
+struct json_text_error {
+    const char *why;
+    const uint8_t *at;
 };
 
 /* Scans a string from behind its opening quote to the closing one, which must come before `end`.
- * Gives: the position behind the closing quote, or NULL with out->error and out->error_at set.
- * Cost:  32 bytes at a step where the CPU can; the three below are its variants, for tests. */
-const uint8_t *json_text_scan(const uint8_t *at, const uint8_t *end, struct json_text *out);
-
+ * Gives: the position behind the closing quote and *out, or NULL and *error.
+ * Cost:  32 bytes at a step where the CPU can; chosen when the program starts. */
 typedef const uint8_t *json_text_scan_fn(const uint8_t *at, const uint8_t *end,
-                                         struct json_text *out);
+                                         struct json_string *out, struct json_text_error *error);
+extern json_text_scan_fn *json_text_scan;
 
-/* The variants that run on this CPU, the plain one first; NULL from `index` = their number on. */
+/* The variants that run on this CPU, the plain one first, the fastest last; NULL from `index` =
+ * their number on. Tests assign one to json_text_scan, while nobody scans. */
 json_text_scan_fn *json_text_scan_variant(unsigned index);
-/* Makes json_text_scan() use one of them, for tests and comparisons. Not while others scan. */
-void json_text_scan_use(json_text_scan_fn *variant);
 
 #endif

@@ -20,10 +20,11 @@ struct json_walk {
     const uint8_t *start, *end;
     size_t saved; /* bytes by which the escapes so far are longer than what they stand for */
     bool high;    /* a byte of 0x80 or above was seen */
-    struct json_text *out;
+    struct json_string *out;
+    struct json_text_error *error;
 };
 
-/* Behind the escape that starts at `at`, or NULL and an error in *w->out. */
+/* Behind the escape that starts at `at`, or NULL and an error in *w->error. */
 const uint8_t *json_walk_escape(struct json_walk *w, const uint8_t *at);
 /* Behind the closing quote, from `at` on, byte by byte; NULL and an error. */
 const uint8_t *json_walk_bytes(struct json_walk *w, const uint8_t *at);
@@ -40,29 +41,28 @@ json_text_scan_fn *json_text_scan_sse2(void);
 
 typedef struct json_block json_block_fn(const uint8_t *at);
 
-/* Always inlined into each variant, so that `block` is no call and may use the variant's
- * instructions. */
+/* The walk from the block at `at` on, whatever it holds. Both are inlined into each variant, so
+ * that `block` is no call and may use the variant's instructions. */
 __attribute__((always_inline)) static inline const uint8_t *
-json_walk_blocks(const uint8_t *at, const uint8_t *end, struct json_text *out, json_block_fn *block)
+json_walk_blocks(struct json_walk *w, const uint8_t *at, json_block_fn *block)
 {
-    struct json_walk w = {.start = at, .end = end, .out = out};
-    while (end - at >= JSON_BLOCK_SIZE) {
+    while (w->end - at >= JSON_BLOCK_SIZE) {
         struct json_block bits = block(at);
         const uint8_t *next = at + JSON_BLOCK_SIZE;
         while (bits.special != 0) {
             unsigned i = (unsigned)__builtin_ctz(bits.special);
             const uint8_t *special = at + i;
             if (*special == '"') {
-                w.high |= (bits.high & ((1u << i) - 1)) != 0;
-                return json_walk_finish(&w, special);
+                w->high |= (bits.high & ((1u << i) - 1)) != 0;
+                return json_walk_finish(w, special);
             }
             if (*special != '\\')
-                return json_walk_fail(&w, special, "control character in a string");
-            if (special + 1 < end && json_escape_byte[special[1]] != 0) {
+                return json_walk_fail(w, special, "control character in a string");
+            if (special + 1 < w->end && json_escape_byte[special[1]] != 0) {
                 special += 2;
-                w.saved++;
+                w->saved++;
             } else {
-                special = json_walk_escape(&w, special);
+                special = json_walk_escape(w, special);
                 if (special == NULL)
                     return NULL;
             }
@@ -72,10 +72,34 @@ json_walk_blocks(const uint8_t *at, const uint8_t *end, struct json_text *out, j
             }
             bits.special &= UINT32_MAX << (special - at);
         }
-        w.high |= bits.high != 0;
+        w->high |= bits.high != 0;
         at = next;
     }
-    return json_walk_bytes(&w, at);
+    return json_walk_bytes(w, at);
+}
+
+/* The most common string, ASCII without escapes: true with *out filled and *at behind the closing
+ * quote, or false with *at at the block that shows it to be another. */
+__attribute__((always_inline)) static inline bool json_walk_plain(const uint8_t **at,
+                                                                  const uint8_t *end,
+                                                                  json_block_fn *block,
+                                                                  struct json_string *out)
+{
+    const uint8_t *start = *at;
+    for (; end - *at >= JSON_BLOCK_SIZE; *at += JSON_BLOCK_SIZE) {
+        struct json_block bits = block(*at);
+        uint32_t any = bits.special | bits.high;
+        if (any == 0)
+            continue;
+        const uint8_t *quote = *at + __builtin_ctz(any);
+        if (*quote != '"')
+            return false;
+        size_t size = (size_t)(quote - start);
+        *out = (struct json_string){.raw = {start, size}, .unescaped_size = size};
+        *at = quote + 1;
+        return true;
+    }
+    return false;
 }
 
 #endif

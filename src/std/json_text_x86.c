@@ -19,9 +19,22 @@ static inline struct json_block block_sse2(const uint8_t *at)
     return bits;
 }
 
-static const uint8_t *scan_sse2(const uint8_t *at, const uint8_t *end, struct json_text *out)
+__attribute__((noinline)) static const uint8_t *rest_sse2(const uint8_t *start, const uint8_t *at,
+                                                          const uint8_t *end,
+                                                          struct json_string *out,
+                                                          struct json_text_error *error)
 {
-    return json_walk_blocks(at, end, out, block_sse2);
+    struct json_walk w = {.start = start, .end = end, .out = out, .error = error};
+    return json_walk_blocks(&w, at, block_sse2);
+}
+
+static const uint8_t *scan_sse2(const uint8_t *at, const uint8_t *end, struct json_string *out,
+                                struct json_text_error *error)
+{
+    const uint8_t *start = at;
+    if (json_walk_plain(&at, end, block_sse2, out))
+        return at;
+    return rest_sse2(start, at, end, out, error);
 }
 
 json_text_scan_fn *json_text_scan_sse2(void)
@@ -42,9 +55,21 @@ TARGET static inline struct json_block block_avx2(const uint8_t *at)
                                .high = (uint32_t)_mm256_movemask_epi8(v)};
 }
 
-TARGET static const uint8_t *scan_avx2(const uint8_t *at, const uint8_t *end, struct json_text *out)
+TARGET __attribute__((noinline)) static const uint8_t *
+rest_avx2(const uint8_t *start, const uint8_t *at, const uint8_t *end, struct json_string *out,
+          struct json_text_error *error)
 {
-    return json_walk_blocks(at, end, out, block_avx2);
+    struct json_walk w = {.start = start, .end = end, .out = out, .error = error};
+    return json_walk_blocks(&w, at, block_avx2);
+}
+
+TARGET static const uint8_t *scan_avx2(const uint8_t *at, const uint8_t *end,
+                                       struct json_string *out, struct json_text_error *error)
+{
+    const uint8_t *start = at;
+    if (json_walk_plain(&at, end, block_avx2, out))
+        return at;
+    return rest_avx2(start, at, end, out, error);
 }
 
 json_text_scan_fn *json_text_scan_avx2(void)

@@ -248,7 +248,7 @@ static inline void json_check_variants(const struct json_rewrite *r, bool valid)
 {
     unsigned count = 0;
     for (; json_text_scan_variant(count) != NULL; count++) {
-        json_text_scan_use(json_text_scan_variant(count));
+        json_text_scan = json_text_scan_variant(count);
         struct json_scan scan;
         json_scan_init(&scan, r->document);
         CHECK(json_scan_end(&scan) == valid);
