@@ -31,6 +31,9 @@ struct journal_options {
      * (ST_OK) or the journal has stopped (ST_DISK_ERROR). */
     void (*done)(void *user, struct journal_batch *batch, enum status st);
     void *user;
+    /* Told of each durable write, on the writer thread; may be NULL. */
+    void (*synced)(void *user, int64_t took_us, size_t size_bytes);
+    void *synced_user;
 };
 
 enum {

@@ -48,6 +48,7 @@ struct log_range {
     struct log_segment *segment; /* a reference; NULL: nothing there */
     uint64_t position;           /* of a batch's first byte */
     uint64_t end;                /* bytes of the segment that may be read */
+    uint64_t limit_offset;       /* the first offset that is not in this segment (yet) */
     bool last;                   /* false: another segment follows */
 };
 /* Gives: *out, to be released; segment NULL when offset is at or beyond the end. An offset below

@@ -35,10 +35,16 @@ struct fetch_request {
     uint64_t start_offset;
     uint64_t next_offset;
     struct log_range range; /* to be released; segment NULL: nothing at or beyond offset */
+    /* The shard's, while the request is parked. */
+    int64_t due_us;
+    struct op *previous_waiter;
+    struct op *next_waiter;
 };
 
 struct op {
-    struct op *next; /* the queue's */
+    struct op *next;     /* the inbox's, then the shard's */
+    size_t inbox_bytes;  /* the inbox's: what it counted for this op */
+    struct shard *shard; /* the shard's, while it has the op */
     enum op_kind kind;
     int client_fd; /* to see whether the client is still there; -1: unknown */
     struct arena arena;
@@ -46,10 +52,13 @@ struct op {
     void *user;
     struct buf record;    /* OP_COMMAND */
     struct result result; /* OP_COMMAND */
+    enum status failed;   /* OP_COMMAND, OP_ACK: not ST_OK when the journal could not take it: no
+                             other result */
     union {
         struct {
             struct query query;
             struct query_result query_result;
+            struct delivery_stats delivery_stats; /* QUERY_STATS */
         };
         struct fetch_request fetch;
         struct poll_request poll;

@@ -4,9 +4,13 @@
 #ifndef NODE_SHARD_H
 #define NODE_SHARD_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "delivery/receipt.h"
 #include "node/config.h"
 #include "node/op.h"
+#include "std/histogram.h"
 #include "std/status.h"
 
 struct shard;
@@ -30,7 +34,14 @@ const struct receipt_key *shard_receipt_key(const struct shard *s);
 /* The disk failed: nothing is written any more, the process should end. Any thread. */
 bool shard_has_failed(const struct shard *s);
 
-struct shard_counters; /* metrics.h */
-const struct shard_counters *shard_get_counters(const struct shard *s);
+/* Counted since the start; relaxed atomics, any thread. */
+struct shard_counters {
+    atomic_ullong syncs;         /* journal writes made durable */
+    atomic_ullong sync_us;       /* time they took, in total */
+    atomic_ullong journal_bytes; /* written */
+    pthread_mutex_t sync_lock;
+    struct histogram sync_histogram; /* microseconds; under sync_lock */
+};
+struct shard_counters *shard_get_counters(struct shard *s);
 
 #endif
