@@ -18,7 +18,7 @@ import json
 from asyncio import sleep
 from collections.abc import Mapping
 from typing import Any, Optional, Union
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -122,12 +122,12 @@ class Transport:
             TypeError: The body holds an object JSON does not know.
         """
         content = None if body is None else _encode(body)
-        params = {name: value for name, value in (query or {}).items() if value is not None}
+        url = path + _query_text(query or {})
         attempts = self._max_retries + 1 if retry else 1
         attempt = 1
         while True:
             try:
-                return await self._attempt(method, path, params, content, headers, wait_seconds)
+                return await self._attempt(method, url, content, headers, wait_seconds)
             except GoQueueError as error:
                 if not error.retryable or attempt >= attempts:
                     raise
@@ -145,8 +145,7 @@ class Transport:
     async def _attempt(
         self,
         method: str,
-        path: str,
-        params: Mapping[str, Any],
+        url: str,
         content: Optional[bytes],
         headers: Optional[Mapping[str, str]],
         wait_seconds: float,
@@ -157,8 +156,7 @@ class Transport:
         try:
             response = await self._client().request(
                 method,
-                path,
-                params=params or None,
+                url,
                 content=content,
                 headers=None if headers is None else dict(headers),
                 timeout=httpx.Timeout(self._timeout, read=read_timeout),
@@ -167,7 +165,7 @@ class Transport:
             message = f"no answer within {read_timeout} s"
             raise GoQueueError(message, STATUS_CLIENT_TIMEOUT) from error
         except httpx.RequestError as error:
-            message = f"network error: {error or type(error).__name__}"
+            message = f"network error: {str(error) or type(error).__name__}"
             raise GoQueueError(message, STATUS_NETWORK_ERROR) from error
         return _decode(response)
 
@@ -180,6 +178,16 @@ class Transport:
                 transport=self._http_transport,
             )
         return self._http
+
+
+def _query_text(query: Mapping[str, Any]) -> str:
+    """Return ``?name=value&...``, or nothing; a space is ``%20``, which has one reading only."""
+    present = {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in query.items()
+        if value is not None
+    }
+    return "?" + urlencode(present, quote_via=quote, safe="") if present else ""
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Optional
 
-from ..errors import GoQueueError
+from ..errors import STATUS_CLIENT_TIMEOUT, GoQueueError
 from ..transport import Transport, path_of
 from ..types import (
     AckRequest,
@@ -236,6 +236,7 @@ class MessagesService(Service):
         try:
             version = await self._transport.request("GET", path_of("version"), retry=False)
         except GoQueueError as error:
-            return None if error.retryable else False
+            passing = error.retryable or error.status == STATUS_CLIENT_TIMEOUT
+            return None if passing else False
         features = version.get("features") if isinstance(version, dict) else None
         return isinstance(features, list) and _IDEMPOTENCY_FEATURE in features
