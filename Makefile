@@ -59,6 +59,8 @@ property: $(OUT)/property ## build and run the property tests; GQ_SEED= replays
 	$<
 fuzzers: $(fuzzers) ## build the fuzz targets (MODE=fuzz CC=clang-14)
 references: $(references)
+bench: $(BUILD)/goqueue $(references) ## measure against a bare echo server and the raw disk
+	bench/run.sh $(BUILD)/goqueue $(OUT)
 format: ## rewrite every C file with clang-format 14
 	clang-format-14 -i $$(git ls-files '*.c' '*.h')
 clean: ## remove build/
@@ -66,6 +68,6 @@ clean: ## remove build/
 help: ## this list
 	@awk -F':.*## ' '/^[a-z].*##/ {split($$1, t, ":"); printf "  make %-10s %s\n", t[1], $$2}' Makefile
 
-.PHONY: all program unit property fuzzers references format clean help
+.PHONY: all program unit property fuzzers references bench format clean help
 .DEFAULT_GOAL := all
 -include $(patsubst %.o,%.d,$(call obj,$(c_files)))

@@ -21,6 +21,7 @@ enum { BODY_SIZE_MAX = 64 * 1024 * 1024 };
 static const char reply[] =
     "{\"results\":[{\"partition\":0,\"offset\":0,\"priority\":\"normal\",\"delayed\":false}]}";
 
+/* NOLINTNEXTLINE(readability-function-size): the signature is libmicrohttpd's */
 static enum MHD_Result answer(void *user, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *data,
                               size_t *data_size, void **state)

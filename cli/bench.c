@@ -12,6 +12,8 @@
 enum {
     EXIT_USAGE = 2,
     CALL_TIMEOUT_MS = 10000,
+    SETUP_SIZE_MAX = 65536,
+    REQUEST_SIZE_MAX = 67108864, /* the broker's limit */
     CONNECTIONS_MAX = 10000,
     THREADS_MAX = 64,
     SIZE_BYTES_MAX = 16 * 1024 * 1024,
@@ -261,7 +263,7 @@ static bool options_settle(struct bench_options *o)
            fits(!reads || o->batch <= 1000, "a reply has at most 1000 messages: --batch 1000") &&
            fits(!latency || o->batch == 1, "latency sends one message at a time: --batch 1") &&
            fits(o->verb != BENCH_POLL || o->rate == 0, "poll has no --rate") &&
-           fits((uint64_t)o->batch * o->size_bytes <= 64U * 1024 * 1024,
+           fits((uint64_t)o->batch * o->size_bytes <= REQUEST_SIZE_MAX,
                 "a request may have at most 64 MiB: smaller --batch or --size");
 }
 
@@ -309,7 +311,7 @@ static bool setup_call(struct bench *bench, struct http_connection *c, const cha
                        const char *path, const char *json)
 {
     struct buf request;
-    buf_init(&request, 64 * 1024);
+    buf_init(&request, SETUP_SIZE_MAX);
     request_put(&request, &bench->target, method, path, span_text(json));
     bool ok = http_call(c, buf_span(&request), CALL_TIMEOUT_MS);
     if (!ok)

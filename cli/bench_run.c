@@ -267,7 +267,7 @@ static bool worker_init(struct worker *w, struct bench *bench, unsigned first, u
     w->first = first;
     w->count = count;
     w->clients = alloc_array(count, sizeof *w->clients);
-    w->idle = alloc_array(count, sizeof *w->idle);
+    w->idle = alloc_array(count, sizeof(struct client *));
     w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     CHECK(w->epoll_fd >= 0);
     for (unsigned i = 0; i < count; i++)

@@ -1,0 +1,113 @@
+#!/bin/bash
+# Measures the broker next to what bounds it on this machine, in one run: a bare libmicrohttpd server
+# (no broker can answer more requests) and durable appends to the disk (no broker can store faster).
+#
+#     bench/run.sh PROGRAM REFERENCES     `make bench` calls it; REFERENCES holds echo_server, raw_disk
+#
+# DURATION=5s is the time of each measurement, TMPDIR where the broker's data goes (default: build/).
+# The table goes to stdout and to bench/results/<date>.md, or to RESULT=file.
+# The client runs on the same machine and shares its cores with the broker, as the table says.
+set -euo pipefail
+
+program=$(realpath "$1")
+references=$(realpath "$2")
+cd "$(dirname "$0")/.."
+duration=${DURATION:-5s}
+result=${RESULT:-bench/results/$(date +%F).md}
+mkdir -p build "$(dirname "$result")"
+work=$(mktemp -d "${TMPDIR:-$PWD/build}/bench.XXXXXX")
+processes=()
+
+finish() {
+    for pid in "${processes[@]}"; do kill "$pid" 2>/dev/null || true; done
+    wait
+    rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 1' INT TERM
+
+say() { printf '%s\n' "$*" >&2; }
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# measure NAME ARGUMENTS... runs one load; its JSON is what the table is made of. Errors are part of
+# the result and reported there, so that one bad row does not hide the others.
+measure() {
+    local name=$1
+    shift
+    say "  $name: goqueue bench $*"
+    "$program" bench "$@" --json >"$work/$name.json" || say "  $name: not clean, see the table"
+}
+
+start_echo() {
+    "$references/echo_server" 0 >"$work/echo.log" &
+    processes+=($!)
+    for _ in $(seq 100); do
+        echo_url=$(sed -n 's|^listening on |http://|p' "$work/echo.log")
+        if [ -n "$echo_url" ]; then return; fi
+        sleep 0.05
+    done
+    say "the echo server did not start"
+    exit 1
+}
+
+# Starts the broker and waits until it is ready; gives the milliseconds that took in $ready_ms.
+start_broker() {
+    local before
+    before=$(date +%s%N)
+    GOQUEUE_LISTENERS_HTTP=127.0.0.1:$port GOQUEUE_BROKER_DATADIR=$work/data GOQUEUE_LOG_LEVEL=warn \
+        "$program" serve >>"$work/broker.log" 2>&1 &
+    broker=$!
+    processes+=("$broker")
+    for _ in $(seq 3000); do
+        if [ "$(curl -s -o /dev/null -w '%{http_code}' "$broker_url/readyz")" = 200 ]; then
+            ready_ms=$((($(date +%s%N) - before) / 1000000))
+            return
+        fi
+        if ! kill -0 "$broker" 2>/dev/null; then break; fi
+        sleep 0.01
+    done
+    say "the broker did not become ready:"
+    cat "$work/broker.log" >&2
+    exit 1
+}
+
+resident_kib() { awk '/^VmRSS/ {print $2}' "/proc/$broker/status"; }
+
+cp /proc/loadavg "$work/loadavg" # before our own load
+say "references: raw disk, echo server"
+"$references/raw_disk" "$work" 4 2 >"$work/disk_4k.json"
+"$references/raw_disk" "$work" 1024 2 >"$work/disk_1m.json"
+start_echo
+measure echo_bulk echo --url "$echo_url" --path /echo --connections 4 --batch 1000 --duration "$duration"
+measure echo_single echo --url "$echo_url" --path /echo --connections 64 --batch 1 --duration "$duration"
+kill "${processes[0]}"
+
+say "broker"
+port=$(free_port)
+broker_url=http://127.0.0.1:$port
+start_broker
+load=(--url "$broker_url" --duration "$duration")
+measure latency latency "${load[@]}" --topic idle
+measure publish_bulk publish "${load[@]}" --topic bulk --partitions 6 --connections 4 --batch 1000
+measure publish_single publish "${load[@]}" --topic single --partitions 64 --connections 64 --batch 1
+measure consume consume "${load[@]}" --topic bulk --connections 4 --batch 1000
+measure poll_1000 poll "${load[@]}" --topic bulk --group thousand --connections 4 --batch 1000
+measure poll_100 poll "${load[@]}" --topic bulk --group hundred --connections 4 --batch 100
+# The acks below must not run dry.
+measure refill publish --url "$broker_url" --topic single --batch 1000 --messages 600000
+measure ack_single poll "${load[@]}" --topic single --group single --connections 64 --batch 100 --single-ack
+loaded_kib=$(resident_kib)
+
+say "restart"
+kill "$broker"
+wait "$broker" || say "the broker's exit code was $?"
+start_broker
+curl -s "$broker_url/stats" >"$work/stats.json"
+printf '{"ready_ms": %s, "resident_kib": %s, "loaded_kib": %s}\n' \
+    "$ready_ms" "$(resident_kib)" "$loaded_kib" >"$work/restart.json"
+
+python3 bench/report.py "$work" | tee "$result"
+say "written to $result"
