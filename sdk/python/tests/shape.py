@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+import sys
+from typing import Any, Literal, Union, get_args, get_origin
 
-try:
-    from typing import is_typeddict
-except ImportError:  # Python 3.9
-    from typing_extensions import is_typeddict
+if sys.version_info >= (3, 11):
+    from typing import get_type_hints, is_typeddict
+else:
+    from typing_extensions import get_type_hints, is_typeddict
+
+__all__ = ["check_shape", "get_type_hints", "is_typeddict"]
 
 
 def check_shape(value: Any, expected: Any, where: str = "reply") -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
-from typing import Any, get_type_hints
+from typing import Any
 
 import httpx
 import pytest
 
 from contract import JSON_CALLS, Call
 from goqueue_client import GoQueueClient
-from shape import check_shape
+from shape import check_shape, get_type_hints
 from stub import StubBroker, reply
 
 CALL_COUNT = 56
