@@ -161,6 +161,9 @@ class Transport:
                 headers=None if headers is None else dict(headers),
                 timeout=httpx.Timeout(self._timeout, read=read_timeout),
             )
+        except httpx.ConnectTimeout as error:
+            message = f"no connection within {self._timeout} s"
+            raise GoQueueError(message, STATUS_CLIENT_TIMEOUT) from error
         except httpx.TimeoutException as error:
             message = f"no answer within {read_timeout} s"
             raise GoQueueError(message, STATUS_CLIENT_TIMEOUT) from error
