@@ -92,9 +92,29 @@ const uint8_t *json_walk_escape(struct json_walk *w, const uint8_t *at)
     return at + 12;
 }
 
+/* A bit in each byte of `word` that is below `limit` <= 0x80, and sometimes in one above such a
+ * byte; none when there is no such byte. */
+static uint64_t below(uint64_t word, uint8_t limit)
+{
+    return (word - limit * 0x0101010101010101u) & ~word & 0x8080808080808080u;
+}
+
+/* Steps over 8 bytes at once while there is nothing in them to stop at. */
+static const uint8_t *skip_words(struct json_walk *w, const uint8_t *at)
+{
+    for (uint64_t word; w->end - at >= (ptrdiff_t)sizeof word; at += sizeof word) {
+        memcpy(&word, at, sizeof word);
+        if ((below(word, 0x20) | below(word ^ 0x2222222222222222u, 1) |
+             below(word ^ 0x5c5c5c5c5c5c5c5cu, 1)) != 0)
+            break;
+        w->high |= (word & 0x8080808080808080u) != 0;
+    }
+    return at;
+}
+
 const uint8_t *json_walk_bytes(struct json_walk *w, const uint8_t *at)
 {
-    while (at < w->end) {
+    while ((at = skip_words(w, at)) < w->end) {
         uint8_t byte = *at;
         if (byte == '"')
             return json_walk_finish(w, at);
