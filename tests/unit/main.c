@@ -5,8 +5,13 @@
 
 #define SUITES(X)                                                                                  \
     X(crc32c)                                                                                      \
+    X(duration)                                                                                    \
     X(histogram)                                                                                   \
+    X(json_scan)                                                                                   \
+    X(json_write)                                                                                  \
     X(murmur3)                                                                                     \
+    X(timestamp)                                                                                   \
+    X(utf8)                                                                                        \
     X(varint)
 
 #define DECLARE(name) Suite *suite_##name(void);
