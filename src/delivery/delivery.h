@@ -9,7 +9,10 @@
  *                         -> ready (deadline, leave, eviction, released)
  *
  * Invariants (delivery_check): a message is leased to at most one member of a group; every lease
- * has a timer; a parked poll is on its member's list and has a timer; settling leases have none. */
+ * has a timer; a parked poll is on its member's list and has a timer; settling leases have none.
+ *
+ * Times given to it never need to rise; the latest counts. `done` callbacks run inside these
+ * functions and must not call back into delivery. */
 #ifndef DELIVERY_DELIVERY_H
 #define DELIVERY_DELIVERY_H
 
@@ -58,7 +61,9 @@ struct delivered { /* one message of a run */
     uint32_t delivery_count;
 };
 
-struct delivered_run { /* ascending offsets of one partition, in the order of delivery */
+/* Ascending offsets of one partition, in the order of delivery. A partition may have several runs:
+ * one ends where the next offset is far away. */
+struct delivered_run {
     struct span topic; /* qualified */
     uint32_t group_id;
     uint32_t topic_id;
@@ -80,15 +85,17 @@ struct receipt {
     uint64_t lease_id;
 };
 
-/* Acks: one or many. delivery_ack_begin() judges each receipt and gives the command for those that
- * need one; after its apply, delivery_ack_end() frees the leases. If the journal fails in between,
- * the broker stops, so there is no way back. */
+/* Acks: one or many, all of one group (an ACK command is for one group; the asker splits).
+ * delivery_ack_begin() judges each receipt and gives the command for those that need one
+ * (command.ack.entry_count 0: none, no end); after its apply, delivery_ack_end() frees the leases.
+ * If the journal fails in between, the broker stops, so there is no way back. */
 struct ack_request {
     struct receipt *receipts;
     uint32_t count;
     struct arena *arena;
     /* Results, one a receipt. */
-    struct acked *acked; /* status: ST_OK, ST_RECEIPT_EXPIRED (410), ST_MESSAGE_NOT_FOUND (404) */
+    struct acked *acked; /* status: ST_OK, ST_RECEIPT_EXPIRED (410), ST_MESSAGE_NOT_FOUND (404);
+                            ST_INVALID_ARGUMENT: not of the first receipt's group */
     uint32_t *in_flight; /* of the group's partition, afterwards */
     /* Between begin and end. */
     struct command command; /* its ack.entries[i] belongs to receipts[entry_receipt[i]] */
@@ -126,7 +133,10 @@ struct delivery_stats {
     uint64_t sessions_expired_total;
 };
 
+/* Borrows: machine, which must outlive it. Copies options. Pair: delivery_free(). */
 struct delivery *delivery_new(struct machine *machine, const struct delivery_options *options);
+/* Before machine_free(). Joins that are still waiting get ST_NOT_READY; polls must have been
+ * drained. Accepts NULL. */
 void delivery_free(struct delivery *d);
 
 /* Takes over after a restart: sessions of all members start now. */
@@ -159,11 +169,13 @@ void delivery_on_joined(struct delivery *d, const struct command *cmd, const str
                         int64_t now_us);
 void delivery_settle(struct delivery *d, int64_t now_us);
 
-/* Runs what is due (expired leases and sessions, ended waits, join windows). Gives the time of the
- * next thing to do, INT64_MAX if none. */
+/* Runs what is due (expired leases and sessions, ended waits, join windows), a bounded number of
+ * things a call. Gives the time of the next thing to do, INT64_MAX if none; it may have passed:
+ * call again after other work. */
 int64_t delivery_run_timers(struct delivery *d, int64_t now_us);
-/* Answers every parked poll with an empty list and pending joins with ST_NOT_READY: the broker is
- * going down. */
+/* Answers every parked poll with an empty list and open join windows with ST_NOT_READY: the broker
+ * is going down. Joins whose command is under way still get its result; nothing is parked any more.
+ */
 void delivery_drain(struct delivery *d);
 
 void delivery_fill_group_info(const struct delivery *d, struct group_info *info); /* last_seen_us */

@@ -1,0 +1,349 @@
+/* The door: wiring of sessions, readouts, waits and timers to requests and to the machine. */
+#include "delivery/delivery.h"
+
+#include <stdlib.h>
+
+#include "delivery/readout.h"
+#include "delivery/session.h"
+#include "delivery/state.h"
+#include "std/alloc.h"
+#include "std/check.h"
+
+enum { TIMERS_PER_RUN_MAX = 20000 }; /* some milliseconds of work; the rest follows */
+
+static void each_member(struct delivery *d, void (*fn)(struct delivery *d, struct member *member));
+
+struct delivery *delivery_new(struct machine *machine, const struct delivery_options *options)
+{
+    CHECK(options->submit != NULL);
+    CHECK(options->connected != NULL);
+    struct delivery *d = new_zero(struct delivery);
+    d->machine = machine;
+    d->options = *options;
+    wheel_init(&d->wheel, 0);
+    lease_book_init(&d->leases, &d->wheel, TIMER_LEASE, options->boot_id);
+    joining_init(&d->joining);
+    list_init(&d->ready);
+    list_init(&d->orphans);
+    return d;
+}
+
+static void forget_group(void *user, struct group *group)
+{
+    struct delivery *d = user;
+    for (uint32_t i = 0; i < group->member_count; i++)
+        session_free(d, group->members[i]->session);
+    for (uint32_t i = 0; i < group->partition_count; i++)
+        readout_free(group->partitions[i]->readout, &d->leases);
+}
+
+void delivery_free(struct delivery *d)
+{
+    if (d == NULL)
+        return;
+    CHECK(d->stats.parked_polls == 0);
+    machine_each_group(d->machine, forget_group, d);
+    joining_fini(d);
+    lease_book_fini(&d->leases);
+    CHECK(d->wheel.count == 0);
+    free(d);
+}
+
+void delivery_set_now(struct delivery *d, int64_t now_us)
+{
+    if (now_us > d->now_us)
+        d->now_us = now_us;
+}
+
+static void begin_session(struct delivery *d, struct member *member)
+{
+    session_touch(d, session_of(d, member));
+}
+
+void delivery_start(struct delivery *d, int64_t now_us)
+{
+    delivery_set_now(d, now_us);
+    wheel_advance(&d->wheel, d->now_us);
+    each_member(d, begin_session);
+}
+
+bool member_must_rebalance(const struct member *member, int64_t generation)
+{
+    int64_t current = member->group->generation;
+    return generation >= 0 && generation != current &&
+           (generation > current || member->changed_generation > generation);
+}
+
+static struct member *find_member(const struct delivery *d, struct span group_name,
+                                  struct span member_id, enum status *out_status)
+{
+    const struct group *group = machine_find_group(d->machine, group_name);
+    struct member *member = group == NULL ? NULL : group_find_member(group, member_id);
+    *out_status = group == NULL ? ST_GROUP_NOT_FOUND : member == NULL ? ST_MEMBER_NOT_FOUND : ST_OK;
+    return member;
+}
+
+void delivery_poll(struct delivery *d, struct poll_request *poll, int64_t now_us)
+{
+    delivery_set_now(d, now_us);
+    poll->runs = NULL;
+    poll->run_count = 0;
+    poll->current_generation = 0;
+    poll->rebalance_required = false;
+    poll->wait = NULL;
+    struct member *member = find_member(d, poll->group, poll->member_id, &poll->status);
+    if (member != NULL) {
+        poll->current_generation = member->group->generation;
+        if (poll->generation >= 0 && poll->generation != (int64_t)poll->current_generation)
+            poll->status = ST_STALE_GENERATION;
+    }
+    if (poll->status != ST_OK) {
+        poll->done(poll);
+        return;
+    }
+    waiting_poll(d, session_of(d, member), poll);
+}
+
+void delivery_join(struct delivery *d, struct join_request *join, int64_t now_us)
+{
+    delivery_set_now(d, now_us);
+    joining_join(d, join);
+}
+
+void delivery_heartbeat(struct delivery *d, struct heartbeat_request *beat, int64_t now_us)
+{
+    delivery_set_now(d, now_us);
+    struct member *member = find_member(d, beat->group, beat->member_id, &beat->status);
+    if (member == NULL)
+        return;
+    session_touch(d, session_of(d, member));
+    beat->current_generation = member->group->generation;
+    beat->rebalance_required = member_must_rebalance(member, beat->generation);
+    beat->assigned_count = member->assigned_count;
+    beat->assigned = arena_array(beat->arena, member->assigned_count, sizeof *beat->assigned);
+    for (uint32_t i = 0; i < member->assigned_count; i++) {
+        const struct partition *partition = member->assigned[i]->partition;
+        beat->assigned[i] = (struct assigned){
+            .topic = arena_copy(beat->arena, span_text(partition->topic->name)),
+            .topic_id = partition->topic->id,
+            .partition = partition->index,
+        };
+    }
+}
+
+void delivery_touch(struct delivery *d, struct span group, struct span member_id, int64_t now_us)
+{
+    delivery_set_now(d, now_us);
+    enum status st = ST_OK;
+    struct member *member = find_member(d, group, member_id, &st);
+    if (st == ST_OK)
+        session_touch(d, session_of(d, member));
+}
+
+void delivery_on_append(struct delivery *d, struct partition *partition)
+{
+    for (struct readout *r = partition->waiting; r != NULL; r = r->reader_next)
+        waiting_wake_owner(d, r->gp);
+}
+
+void delivery_on_group_changed(struct delivery *d, struct group *group)
+{
+    delivery_set_now(d, machine_time_us(d->machine));
+    for (uint32_t i = 0; i < group->member_count; i++)
+        waiting_wake(d, session_of(d, group->members[i]));
+}
+
+void delivery_on_member_gone(struct delivery *d, struct group *group, struct member *member)
+{
+    CHECK(member->group == group);
+    session_free(d, member->session);
+}
+
+void delivery_on_group_deleted(struct delivery *d, struct group *group)
+{
+    forget_group(d, group);
+}
+
+void delivery_on_group_partition_gone(struct delivery *d, struct group_partition *gp)
+{
+    struct member *owner = gp->owner;
+    readout_free(gp->readout, &d->leases);
+    if (owner != NULL)
+        waiting_wake(d, owner->session); /* it may have been at its limit */
+}
+
+void delivery_on_position_moved(struct delivery *d, struct group_partition *gp)
+{
+    if (gp->readout == NULL)
+        return;
+    readout_moved(gp->readout, &d->leases);
+    for (uint32_t i = 0; i < gp->group->member_count; i++)
+        waiting_wake(d, gp->group->members[i]->session); /* the owner, and whoever held a lease */
+}
+
+void delivery_on_joined(struct delivery *d, const struct command *cmd, const struct result *result,
+                        int64_t now_us)
+{
+    delivery_set_now(d, now_us);
+    for (uint32_t i = 0; i < cmd->group_join.joiner_count; i++)
+        delivery_touch(d, cmd->group_join.group, cmd->group_join.joiners[i].member_id, now_us);
+    joining_joined(d, cmd, result);
+}
+
+void delivery_settle(struct delivery *d, int64_t now_us)
+{
+    delivery_set_now(d, now_us);
+    waiting_serve(d);
+}
+
+static void run_timer(struct delivery *d, struct wheel_node *node)
+{
+    switch ((enum timer_kind)node->kind) {
+    case TIMER_LEASE: {
+        struct lease *lease = list_entry(node, struct lease, timer);
+        const struct group_partition *gp = lease->readout->gp;
+        waiting_wake(d, session_of_holder(lease->holder)); /* there is room again */
+        readout_expire(lease->readout, &d->leases, lease);
+        waiting_wake_owner(d, gp);
+        break;
+    }
+    case TIMER_SESSION:
+        session_timer(d, list_entry(node, struct session, timer));
+        break;
+    case TIMER_POLL:
+        waiting_timer(d, list_entry(node, struct poll_wait, timer));
+        break;
+    case TIMER_JOIN:
+        joining_timer(d, list_entry(node, struct join_batch, timer));
+        break;
+    }
+}
+
+int64_t delivery_run_timers(struct delivery *d, int64_t now_us)
+{
+    delivery_set_now(d, now_us);
+    wheel_advance(&d->wheel, d->now_us);
+    struct wheel_node *node = NULL;
+    for (uint32_t i = 0; i < TIMERS_PER_RUN_MAX && (node = wheel_pop(&d->wheel)) != NULL; i++)
+        run_timer(d, node);
+    waiting_serve(d);
+    return wheel_next_us(&d->wheel);
+}
+
+static void drain_member(struct delivery *d, struct member *member)
+{
+    if (member->session != NULL)
+        waiting_drain(d, member->session);
+}
+
+void delivery_drain(struct delivery *d)
+{
+    d->draining = true;
+    joining_drain(d);
+    waiting_serve(d); /* orphans */
+    each_member(d, drain_member);
+    CHECK(d->stats.parked_polls == 0);
+}
+
+void delivery_fill_group_info(const struct delivery *d, struct group_info *info)
+{
+    const struct group *group = machine_group_by_id(d->machine, info->id);
+    for (uint32_t i = 0; group != NULL && i < info->member_count; i++) {
+        const struct member *member = group_find_member(group, info->members[i].member_id);
+        const struct session *s = member == NULL ? NULL : member->session;
+        if (s != NULL)
+            info->members[i].last_seen_us = s->parked_count > 0 ? d->now_us : s->last_seen_us;
+    }
+}
+
+void delivery_stats_get(const struct delivery *d, struct delivery_stats *out)
+{
+    *out = d->stats;
+    out->in_flight = d->leases.in_flight;
+    out->leases_total = d->leases.ids_given;
+    out->expired_total = d->leases.expired_total;
+}
+
+uint64_t delivery_in_flight(const struct delivery *d, const struct group_partition *gp)
+{
+    const struct readout *r = gp->readout;
+    CHECK(r == NULL || r->in_flight <= d->leases.in_flight);
+    return r == NULL ? 0 : r->in_flight;
+}
+
+struct member_walk {
+    struct delivery *d;
+    void (*fn)(struct delivery *d, struct member *member);
+};
+
+static void walk_members(void *user, struct group *group)
+{
+    const struct member_walk *walk = user;
+    for (uint32_t i = 0; i < group->member_count; i++)
+        walk->fn(walk->d, group->members[i]);
+}
+
+static void each_member(struct delivery *d, void (*fn)(struct delivery *d, struct member *member))
+{
+    struct member_walk walk = {.d = d, .fn = fn};
+    machine_each_group(d->machine, walk_members, &walk);
+}
+
+struct totals {
+    const struct delivery *d;
+    uint64_t leases;
+    uint64_t in_flight;
+    uint64_t parked;
+    uint64_t sessions_armed;
+};
+
+static void check_session(struct totals *totals, const struct session *s)
+{
+    session_check(s);
+    uint32_t parked = 0;
+    for (struct list_node *n = s->parked.next; n != &s->parked; n = n->next, parked++) {
+        const struct poll_wait *wait = list_entry(n, struct poll_wait, link);
+        CHECK(wait->session == s);
+        CHECK(wait->poll->wait == wait);
+        CHECK(wheel_armed(&wait->timer));
+    }
+    CHECK(parked == s->parked_count);
+    CHECK(parked <= PARKED_PER_MEMBER_MAX);
+    totals->parked += parked;
+    totals->sessions_armed += wheel_armed(&s->timer) ? 1 : 0;
+}
+
+static void check_group(void *user, struct group *group)
+{
+    struct totals *totals = user;
+    for (uint32_t i = 0; i < group->member_count; i++)
+        if (group->members[i]->session != NULL)
+            check_session(totals, group->members[i]->session);
+    for (uint32_t i = 0; i < group->partition_count; i++) {
+        const struct readout *r = group->partitions[i]->readout;
+        if (r == NULL)
+            continue;
+        CHECK(r->gp == group->partitions[i]);
+        CHECK(r->reader_slot == NULL ? r->gp->partition->waiting == r : *r->reader_slot == r);
+        readout_check(r);
+        totals->leases += r->lease_count;
+        totals->in_flight += r->in_flight;
+    }
+}
+
+void delivery_check(const struct delivery *d)
+{
+    struct totals totals = {.d = d};
+    wheel_check(&d->wheel);
+    joining_check(&d->joining);
+    machine_each_group(d->machine, check_group, &totals);
+    for (struct list_node *n = d->orphans.next; n != &d->orphans; n = n->next) {
+        CHECK(list_entry(n, struct poll_wait, link)->session == NULL);
+        totals.parked++;
+    }
+    CHECK(totals.leases == d->leases.lease_count);
+    CHECK(totals.in_flight == d->leases.in_flight);
+    CHECK(totals.parked == d->stats.parked_polls);
+    CHECK(totals.in_flight + totals.parked + totals.sessions_armed <=
+          d->wheel.count + d->leases.in_flight);
+}

@@ -1,0 +1,153 @@
+#include "delivery/lease.h"
+
+#include <stdlib.h>
+
+#include "std/alloc.h"
+#include "std/check.h"
+
+enum { CHUNK_LEASES = 512 };
+
+struct lease_chunk {
+    struct lease_chunk *next;
+    struct lease leases[CHUNK_LEASES];
+};
+
+#define TO(STATE) (1U << LEASE_##STATE)
+/* From each state, where it may go, and what moves it. */
+static const unsigned allowed[LEASE_STATE_COUNT] = {
+    [LEASE_FREE] = TO(LEASED)          /* poll: first delivery */
+                   | TO(SETTLING),     /* ack with a receipt from before a restart */
+    [LEASE_LEASED] = TO(SETTLING)      /* ack */
+                     | TO(EXPIRED)     /* deadline */
+                     | TO(RELEASED)    /* leave, eviction, answer not written */
+                     | TO(FREE),       /* offset commit; topic or group deleted */
+    [LEASE_SETTLING] = TO(FREE)        /* its last ack is applied; topic or group deleted */
+                       | TO(RELEASED), /* the same, but a commit went back behind it since */
+    [LEASE_EXPIRED] = TO(LEASED)       /* poll: next delivery */
+                      | TO(SETTLING)   /* ack, late but before anybody else got it */
+                      | TO(FREE),      /* offset commit, retention; topic or group deleted */
+    [LEASE_RELEASED] = TO(LEASED)      /* poll: next delivery */
+                       | TO(FREE),     /* offset commit, retention; topic or group deleted */
+};
+#undef TO
+
+void lease_book_init(struct lease_book *book, struct wheel *wheel, uint16_t timer_kind,
+                     uint64_t boot_id)
+{
+    *book = (struct lease_book){.wheel = wheel, .timer_kind = timer_kind, .boot_id = boot_id};
+    list_init(&book->free);
+}
+
+void lease_book_fini(struct lease_book *book)
+{
+    CHECK(book->lease_count == 0);
+    CHECK(book->in_flight == 0);
+    while (book->chunks != NULL) {
+        struct lease_chunk *chunk = book->chunks;
+        book->chunks = chunk->next;
+        free(chunk);
+    }
+}
+
+static void add_chunk(struct lease_book *book)
+{
+    struct lease_chunk *chunk = new_zero(struct lease_chunk);
+    chunk->next = book->chunks;
+    book->chunks = chunk;
+    for (unsigned i = 0; i < CHUNK_LEASES; i++)
+        list_push(&book->free, &chunk->leases[i].held);
+}
+
+struct lease *lease_new(struct lease_book *book, struct readout *readout, uint64_t offset)
+{
+    if (list_empty(&book->free))
+        add_chunk(book);
+    struct lease *lease = list_entry(list_pop(&book->free), struct lease, held);
+    CHECK(lease->state == LEASE_FREE);
+    *lease = (struct lease){.readout = readout,
+                            .offset = offset,
+                            .waiting_index = LEASE_NOT_WAITING,
+                            .timer.kind = book->timer_kind};
+    book->lease_count++;
+    return lease;
+}
+
+void lease_free(struct lease_book *book, struct lease *lease)
+{
+    CHECK(lease->state == LEASE_FREE);
+    CHECK(book->lease_count > 0);
+    lease_check(lease);
+    book->lease_count--;
+    lease->readout = NULL;
+    /* To the front: the memory that was used last is still in the cache. */
+    list_push(book->free.next, &lease->held);
+}
+
+bool lease_id_is_ours(const struct lease_book *book, uint64_t id)
+{
+    return id - book->boot_id < book->ids_given;
+}
+
+void lease_check(const struct lease *lease)
+{
+    bool waits = lease->state == LEASE_EXPIRED || lease->state == LEASE_RELEASED;
+    CHECK(wheel_armed(&lease->timer) == (lease->state == LEASE_LEASED));
+    CHECK(waits == (lease->waiting_index != LEASE_NOT_WAITING));
+    CHECK((lease->acks > 0) == (lease->state == LEASE_SETTLING));
+    CHECK(list_linked(&lease->held) == (lease->holder != NULL));
+    CHECK(lease->state != LEASE_LEASED || lease->holder != NULL);
+    CHECK(lease->holder == NULL || lease->state == LEASE_LEASED || lease->state == LEASE_SETTLING);
+}
+
+void lease_move(struct lease *lease, enum lease_state to)
+{
+    CHECK(to < LEASE_STATE_COUNT);
+    CHECK((allowed[lease->state] & 1U << to) != 0);
+    lease->state = to;
+    lease_check(lease);
+}
+
+void lease_grant(struct lease_book *book, struct lease *lease, struct lease_holder *holder,
+                 int64_t deadline_us)
+{
+    CHECK(lease->holder == NULL);
+    lease->id = book->boot_id + book->ids_given++;
+    lease->delivery_count++;
+    lease->holder = holder;
+    list_push(&holder->leases, &lease->held);
+    holder->count++;
+    book->in_flight++;
+    wheel_add(book->wheel, &lease->timer, deadline_us);
+    lease_move(lease, LEASE_LEASED);
+}
+
+void lease_settle(struct lease_book *book, struct lease *lease)
+{
+    lease->acks++;
+    if (lease->state == LEASE_SETTLING)
+        return;
+    if (lease->state != LEASE_LEASED)
+        book->in_flight++;
+    wheel_remove(book->wheel, &lease->timer);
+    lease_move(lease, LEASE_SETTLING);
+}
+
+void lease_let_go(struct lease_book *book, struct lease *lease)
+{
+    if (lease->state == LEASE_LEASED || lease->state == LEASE_SETTLING) {
+        CHECK(book->in_flight > 0);
+        book->in_flight--;
+    }
+    wheel_remove(book->wheel, &lease->timer);
+    lease_forget_holder(lease);
+}
+
+void lease_forget_holder(struct lease *lease)
+{
+    if (lease->holder == NULL)
+        return;
+    CHECK(lease->holder->count > 0);
+    lease->holder->count--;
+    list_remove(&lease->held);
+    lease->holder = NULL;
+}

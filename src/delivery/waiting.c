@@ -1,0 +1,199 @@
+#include "delivery/waiting.h"
+
+#include <stdlib.h>
+
+#include "delivery/readout.h"
+#include "delivery/state.h"
+#include "std/alloc.h"
+#include "std/check.h"
+
+/* Polls that found a member; the others are answered by their status alone. */
+static void finish(struct delivery *d, struct session *s, struct poll_request *poll)
+{
+    const struct member *member = s->member;
+    session_touch(d, s);
+    poll->status = ST_OK;
+    poll->current_generation = member->group->generation;
+    poll->rebalance_required = member_must_rebalance(member, poll->generation);
+    poll->done(poll);
+}
+
+/* Takes a parked poll off everything. Gives: the poll, to be answered. */
+static struct poll_request *unpark(struct delivery *d, struct poll_wait *wait)
+{
+    struct poll_request *poll = wait->poll;
+    CHECK(poll->wait == wait);
+    wheel_remove(&d->wheel, &wait->timer);
+    list_remove(&wait->link);
+    if (wait->session != NULL) {
+        CHECK(wait->session->parked_count > 0);
+        wait->session->parked_count--;
+    }
+    CHECK(d->stats.parked_polls > 0);
+    d->stats.parked_polls--;
+    poll->wait = NULL;
+    free(wait);
+    return poll;
+}
+
+static bool has_messages(struct delivery *d, const struct session *s)
+{
+    const struct member *member = s->member;
+    if (session_room(s) == 0)
+        return false;
+    for (uint32_t i = 0; i < member->assigned_count; i++)
+        if (readout_available(readout_of(member->assigned[i]), &d->leases))
+            return true;
+    return false;
+}
+
+/* Cuts `count` messages of one partition into runs without large gaps, so that reading one touches
+ * little that is not delivered. */
+static void add_runs(struct poll_request *poll, const struct group_partition *gp, uint32_t count,
+                     const struct delivered *messages, int64_t deadline_us)
+{
+    struct delivered *copy = arena_array(poll->arena, count, sizeof *copy);
+    memcpy(copy, messages, count * sizeof *copy);
+    for (uint32_t begin = 0, end = 1; end <= count; end++) {
+        if (end < count && copy[end].offset - copy[end - 1].offset <= RUN_GAP_MAX)
+            continue;
+        /* Grown by doubling: the arena keeps what was outgrown. */
+        if ((poll->run_count & (poll->run_count - 1)) == 0) {
+            uint32_t capacity = poll->run_count == 0 ? 1 : poll->run_count * 2;
+            struct delivered_run *runs = arena_array(poll->arena, capacity, sizeof *runs);
+            if (poll->run_count > 0)
+                memcpy(runs, poll->runs, poll->run_count * sizeof *runs);
+            poll->runs = runs;
+        }
+        poll->runs[poll->run_count++] = (struct delivered_run){
+            .topic = span_text(gp->partition->topic->name),
+            .group_id = gp->group->id,
+            .topic_id = gp->partition->topic->id,
+            .partition = gp->partition->index,
+            .source = gp->partition,
+            .messages = &copy[begin],
+            .count = end - begin,
+            .deadline_us = deadline_us,
+        };
+        begin = end;
+    }
+}
+
+/* Leases what is there to the poll. The partitions take turns at being asked first. */
+static void take(struct delivery *d, struct session *s, struct poll_request *poll)
+{
+    const struct member *member = s->member;
+    uint32_t room = session_room(s);
+    if (room > poll->messages_max)
+        room = poll->messages_max;
+    if (room > POLL_MESSAGES_MAX)
+        room = POLL_MESSAGES_MAX;
+    uint32_t first = member->assigned_count > 0 ? s->turn % member->assigned_count : 0;
+    for (uint32_t i = 0; i < member->assigned_count && room > 0; i++) {
+        uint32_t index = (first + i) % member->assigned_count;
+        struct group_partition *gp = member->assigned[index];
+        int64_t visibility_us = member->visibility_us > 0
+                                    ? member->visibility_us
+                                    : gp->partition->topic->settings.visibility_us;
+        int64_t deadline_us = d->now_us + visibility_us;
+        uint32_t count =
+            readout_take(readout_of(gp), &d->leases, &s->holder, deadline_us, room, d->scratch);
+        if (count == 0)
+            continue;
+        add_runs(poll, gp, count, d->scratch, deadline_us);
+        room -= count;
+        s->turn = index + 1;
+    }
+}
+
+static void session_serve(struct delivery *d, struct session *s)
+{
+    while (!list_empty(&s->parked) && has_messages(d, s)) {
+        struct poll_request *poll = unpark(d, list_entry(s->parked.next, struct poll_wait, link));
+        if (d->options.connected(d->options.user, poll))
+            take(d, s, poll);
+        finish(d, s, poll);
+    }
+}
+
+static void park(struct delivery *d, struct session *s, struct poll_request *poll)
+{
+    if (s->parked_count >= PARKED_PER_MEMBER_MAX)
+        finish(d, s, unpark(d, list_entry(s->parked.next, struct poll_wait, link)));
+    struct poll_wait *wait = new_zero(struct poll_wait);
+    wait->poll = poll;
+    wait->session = s;
+    wait->timer.kind = TIMER_POLL;
+    int64_t ends = poll->wait_us < INT64_MAX - d->now_us ? d->now_us + poll->wait_us : INT64_MAX;
+    wheel_add(&d->wheel, &wait->timer, ends);
+    list_push(&s->parked, &wait->link);
+    s->parked_count++;
+    d->stats.parked_polls++;
+    poll->wait = wait;
+}
+
+void waiting_poll(struct delivery *d, struct session *s, struct poll_request *poll)
+{
+    session_touch(d, s);
+    if (poll->messages_max == 0) {
+        finish(d, s, poll);
+        return;
+    }
+    session_serve(d, s); /* who waits already goes first */
+    take(d, s, poll);
+    if (poll->run_count > 0 || poll->wait_us <= 0 || d->draining)
+        finish(d, s, poll);
+    else
+        park(d, s, poll);
+}
+
+void waiting_wake(struct delivery *d, struct session *s)
+{
+    if (s != NULL && s->parked_count > 0 && !list_linked(&s->ready))
+        list_push(&d->ready, &s->ready);
+}
+
+void waiting_wake_owner(struct delivery *d, const struct group_partition *gp)
+{
+    if (gp->owner != NULL)
+        waiting_wake(d, gp->owner->session);
+}
+
+static void answer_orphan(struct delivery *d, struct poll_wait *wait)
+{
+    struct poll_request *poll = unpark(d, wait);
+    bool group_lives = machine_find_group(d->machine, poll->group) != NULL;
+    poll->status = group_lives ? ST_MEMBER_NOT_FOUND : ST_GROUP_NOT_FOUND;
+    poll->done(poll);
+}
+
+void waiting_serve(struct delivery *d)
+{
+    while (!list_empty(&d->orphans))
+        answer_orphan(d, list_entry(d->orphans.next, struct poll_wait, link));
+    for (struct list_node *node; (node = list_pop(&d->ready)) != NULL;)
+        session_serve(d, list_entry(node, struct session, ready));
+}
+
+void waiting_timer(struct delivery *d, struct poll_wait *wait)
+{
+    struct session *s = wait->session;
+    if (s == NULL)
+        answer_orphan(d, wait);
+    else
+        finish(d, s, unpark(d, wait));
+}
+
+void waiting_orphan(struct delivery *d, struct session *s)
+{
+    for (struct list_node *node = s->parked.next; node != &s->parked; node = node->next)
+        list_entry(node, struct poll_wait, link)->session = NULL;
+    list_append(&d->orphans, &s->parked);
+    s->parked_count = 0;
+}
+
+void waiting_drain(struct delivery *d, struct session *s)
+{
+    while (!list_empty(&s->parked))
+        finish(d, s, unpark(d, list_entry(s->parked.next, struct poll_wait, link)));
+}
