@@ -25,7 +25,7 @@ ALL_LDFLAGS = $(filter -fsanitize=address% -fsanitize=thread,$(ALL_CFLAGS)) -pth
 
 # src/main.c and cli/ make the program; everything else in src/ is linked into the tests too.
 lib_src   := $(sort $(wildcard src/*/*.c))
-main_src  := src/main.c $(sort $(wildcard cli/*.c))
+main_src  := src/main.c src/serve.c $(sort $(wildcard cli/*.c))
 unit_src  := $(sort $(wildcard tests/unit/*.c))
 prop_src  := $(sort $(wildcard tests/property/*.c))
 fuzz_src  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
@@ -52,6 +52,14 @@ $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -DGQ_VERSION='"$(VERSION)"' -DGQ_COMMIT='"$(COMMIT)"' -MMD -MP -c $< -o $@
 
+run: ## install what is missing, build, start a broker on ./data
+	@scripts/deps.sh build
+	@$(MAKE) -s all
+	@scripts/welcome.sh
+	@exec $(BUILD)/goqueue serve
+test: ## install what is missing, then every check that CI runs
+	@scripts/deps.sh test
+	@scripts/test.sh
 program: $(OUT)/goqueue
 unit: $(OUT)/unit ## build and run the unit tests
 	$<
@@ -68,6 +76,6 @@ clean: ## remove build/
 help: ## this list
 	@awk -F':.*## ' '/^[a-z].*##/ {split($$1, t, ":"); printf "  make %-10s %s\n", t[1], $$2}' Makefile
 
-.PHONY: all program unit property fuzzers references bench format clean help
+.PHONY: all run test program unit property fuzzers references bench format clean help
 .DEFAULT_GOAL := all
 -include $(patsubst %.o,%.d,$(call obj,$(c_files)))
