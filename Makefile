@@ -40,7 +40,7 @@ $(BUILD)/goqueue: $(OUT)/goqueue
 	@ln -sf $(patsubst $(BUILD)/%,%,$<) $@
 $(OUT)/goqueue: $(call obj,$(main_src) $(lib_src))
 	$(CC) $^ -o $@ $(ALL_LDFLAGS) $(LIBS)
-$(OUT)/unit: $(call obj,$(unit_src) $(lib_src))
+$(OUT)/unit: $(call obj,$(unit_src) $(lib_src) cli/bench_http.c cli/bench_json.c)
 	$(CC) $^ -o $@ $(ALL_LDFLAGS) $(LIBS) $(shell pkg-config --libs check)
 $(OUT)/property: $(call obj,$(prop_src) $(lib_src))
 	$(CC) $^ -o $@ $(ALL_LDFLAGS) $(LIBS)

@@ -89,8 +89,8 @@ def rows(work: Path) -> tuple[list[list[str]], list[str]]:
     bulk, single, acks = run["publish_bulk"], run["publish_single"], run["ack_single"]
     echo_bulk, echo_single, idle = run["echo_bulk"], run["echo_single"], run["latency"]
 
-    def row(work_name: str, got: str, aim: str, against: str, times: str, cores: float) -> list[str]:
-        return [work_name, got, aim, against, times, f"{cores:.2f}"]
+    def row(name: str, got: str, aim: str, against: str, times: str, cores: float) -> list[str]:
+        return [name, got, aim, against, times, f"{cores:.2f}"]
 
     table = [
         row("echo server, 1000 × 100 B, 4 connections",
@@ -105,7 +105,8 @@ def rows(work: Path) -> tuple[list[list[str]], list[str]]:
             f"{share(bulk['body_mb_per_second'], disk_1m['mb_per_second'])} of the disk",
             latencies(bulk), bulk.cores),
         row("publish, 1 × 100 B, 64 connections",
-            f"{rate(single['requests_per_second'])} requests/s", "≥ 60 % of echo; p99 ≤ 3 syncs",
+            f"{rate(single['requests_per_second'])} requests/s",
+            "≥ 60 % of echo; p99 ≤ 3 syncs",
             f"{share(single['requests_per_second'], echo_single['requests_per_second'])} of echo; "
             f"p99 = {single.latency('p99') / sync_ms:.1f} syncs",
             latencies(single), single.cores),
@@ -153,8 +154,10 @@ def main() -> None:
     stats = json.loads((work / "stats.json").read_text())
     stored = sum(t["total_messages"] for t in stats.get("topic_stats", {}).values())
     print_table(["Also", "Reached", "Aim"], [
-        [f"restart with {stored:,} messages", f"ready after {restart['ready_ms']} ms", "< 1 s with 10 M"],
-        ["memory after the restart", f"{restart['resident_kib'] / 1024:.0f} MiB", "≤ 64 MiB + buffers"],
+        [f"restart with {stored:,} messages", f"ready after {restart['ready_ms']} ms",
+         "< 1 s with 10 M"],
+        ["memory after the restart", f"{restart['resident_kib'] / 1024:.0f} MiB",
+         "≤ 64 MiB + buffers"],
         ["memory after the load", f"{restart['loaded_kib'] / 1024:.0f} MiB", ""],
     ])
     print()
@@ -163,7 +166,8 @@ def main() -> None:
         disk = json.loads((work / f"{name}.json").read_text())
         times = disk["latency_ms"]
         print(f"- Raw disk, durable appends of {kib} KiB: {disk['writes_per_second']:,.0f}/s, "
-              f"{disk['mb_per_second']:,.0f} MB/s, p50 {times['p50']:.3f} ms, p99 {times['p99']:.3f} ms")
+              f"{disk['mb_per_second']:,.0f} MB/s, p50 {times['p50']:.3f} ms, "
+              f"p99 {times['p99']:.3f} ms")
     print("- The echo server reads each body and answers 80 fixed bytes; the broker's reply to a "
           "publish of 1000 is some 70 KB.")
     if problems:

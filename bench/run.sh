@@ -1,11 +1,12 @@
 #!/bin/bash
-# Measures the broker next to what bounds it on this machine, in one run: a bare libmicrohttpd server
-# (no broker can answer more requests) and durable appends to the disk (no broker can store faster).
+# Measures the broker next to what bounds it on this machine, in one run: a bare libmicrohttpd
+# server (no broker can answer more requests) and durable appends to the disk (no broker can store
+# faster).
 #
-#     bench/run.sh PROGRAM REFERENCES     `make bench` calls it; REFERENCES holds echo_server, raw_disk
+#     bench/run.sh PROGRAM REFERENCES
 #
-# DURATION=5s is the time of each measurement, TMPDIR where the broker's data goes (default: build/).
-# The table goes to stdout and to bench/results/<date>.md, or to RESULT=file.
+# `make bench` calls it; REFERENCES is the folder of echo_server and raw_disk. DURATION=5s is the
+# time of each measurement, TMPDIR where the broker's data goes (default: build/). The table goes to stdout and to bench/results/<date>.md, or to RESULT=file.
 # The client runs on the same machine and shares its cores with the broker, as the table says.
 set -euo pipefail
 
@@ -29,7 +30,10 @@ trap 'exit 1' INT TERM
 say() { printf '%s\n' "$*" >&2; }
 
 free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 -c 'import socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])'
 }
 
 # measure NAME ARGUMENTS... runs one load; its JSON is what the table is made of. Errors are part of
@@ -57,8 +61,8 @@ start_echo() {
 start_broker() {
     local before
     before=$(date +%s%N)
-    GOQUEUE_LISTENERS_HTTP=127.0.0.1:$port GOQUEUE_BROKER_DATADIR=$work/data GOQUEUE_LOG_LEVEL=warn \
-        "$program" serve >>"$work/broker.log" 2>&1 &
+    GOQUEUE_LISTENERS_HTTP=127.0.0.1:$port GOQUEUE_BROKER_DATADIR=$work/data \
+        GOQUEUE_LOG_LEVEL=warn "$program" serve >>"$work/broker.log" 2>&1 &
     broker=$!
     processes+=("$broker")
     for _ in $(seq 3000); do
@@ -81,8 +85,9 @@ say "references: raw disk, echo server"
 "$references/raw_disk" "$work" 4 2 >"$work/disk_4k.json"
 "$references/raw_disk" "$work" 1024 2 >"$work/disk_1m.json"
 start_echo
-measure echo_bulk echo --url "$echo_url" --path /echo --connections 4 --batch 1000 --duration "$duration"
-measure echo_single echo --url "$echo_url" --path /echo --connections 64 --batch 1 --duration "$duration"
+load=(--url "$echo_url" --path /echo --duration "$duration")
+measure echo_bulk echo "${load[@]}" --connections 4 --batch 1000
+measure echo_single echo "${load[@]}" --connections 64 --batch 1
 kill "${processes[0]}"
 
 say "broker"
@@ -98,7 +103,7 @@ measure poll_1000 poll "${load[@]}" --topic bulk --group thousand --connections 
 measure poll_100 poll "${load[@]}" --topic bulk --group hundred --connections 4 --batch 100
 # The acks below must not run dry.
 measure refill publish --url "$broker_url" --topic single --batch 1000 --messages 600000
-measure ack_single poll "${load[@]}" --topic single --group single --connections 64 --batch 100 --single-ack
+measure ack_single poll "${load[@]}" --topic single --connections 64 --batch 100 --single-ack
 loaded_kib=$(resident_kib)
 
 say "restart"

@@ -56,24 +56,27 @@ static const char usage_text[] =
 
 /* --- options -------------------------------------------------------------------------------- */
 
-static bool parse_number(const char *name, const char *text, uint64_t max, uint64_t *out)
+static bool parse_number(const char *name, const char *text, uint64_t min, uint64_t max,
+                         uint64_t *out)
 {
     char *end;
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value > max) {
-        fprintf(stderr, "--%s %s: expected a number up to %llu\n", name, text,
-                (unsigned long long)max);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < min ||
+        value > max) {
+        fprintf(stderr, "--%s %s: expected a number from %llu to %llu\n", name, text,
+                (unsigned long long)min, (unsigned long long)max);
         return false;
     }
     *out = value;
     return true;
 }
 
-static bool parse_unsigned(const char *name, const char *text, unsigned max, unsigned *out)
+static bool parse_unsigned(const char *name, const char *text, unsigned min, unsigned max,
+                           unsigned *out)
 {
     uint64_t value;
-    if (!parse_number(name, text, max, &value))
+    if (!parse_number(name, text, min, max, &value))
         return false;
     *out = (unsigned)value;
     return true;
@@ -186,23 +189,23 @@ static bool parse_option(struct bench_options *o, int option, const char *text)
     case OPT_GROUP:
         return parse_name("group", text, &o->group);
     case OPT_PARTITIONS:
-        return parse_unsigned("partitions", text, 1024, &o->partitions);
+        return parse_unsigned("partitions", text, 1, 1024, &o->partitions);
     case OPT_CONNECTIONS:
-        return parse_unsigned("connections", text, CONNECTIONS_MAX, &o->connections);
+        return parse_unsigned("connections", text, 1, CONNECTIONS_MAX, &o->connections);
     case OPT_THREADS:
-        return parse_unsigned("threads", text, THREADS_MAX, &o->threads);
+        return parse_unsigned("threads", text, 1, THREADS_MAX, &o->threads);
     case OPT_BATCH:
-        return parse_unsigned("batch", text, 10000, &o->batch);
+        return parse_unsigned("batch", text, 1, 10000, &o->batch);
     case OPT_SIZE:
-        return parse_unsigned("size", text, SIZE_BYTES_MAX, &o->size_bytes);
+        return parse_unsigned("size", text, 0, SIZE_BYTES_MAX, &o->size_bytes);
     case OPT_KEYS:
-        return parse_unsigned("keys", text, 1000000000, &o->keys);
+        return parse_unsigned("keys", text, 0, 1000000000, &o->keys);
     case OPT_DURATION:
         return parse_time("duration", text, &o->duration_ns);
     case OPT_WARMUP:
         return parse_time("warmup", text, &o->warmup_ns);
     case OPT_MESSAGES:
-        return parse_number("messages", text, INT64_MAX, &o->messages_max);
+        return parse_number("messages", text, 1, INT64_MAX, &o->messages_max);
     case OPT_RATE:
         return parse_rate(text, &o->rate);
     case OPT_PATH:
@@ -258,8 +261,7 @@ static bool options_settle(struct bench_options *o)
         o->partitions = 1;
     if (o->threads > o->connections)
         o->threads = o->connections;
-    return fits(o->threads > 0, "--threads must be at least 1") &&
-           fits(o->verb != BENCH_GET || !bounded, "get has no messages to count") &&
+    return fits(o->verb != BENCH_GET || !bounded, "get has no messages to count") &&
            fits(!reads || o->batch <= 1000, "a reply has at most 1000 messages: --batch 1000") &&
            fits(!latency || o->batch == 1, "latency sends one message at a time: --batch 1") &&
            fits(o->verb != BENCH_POLL || o->rate == 0, "poll has no --rate") &&
@@ -287,6 +289,8 @@ static int options_parse(struct bench_options *o, int argc, char **argv)
     bool help = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0;
     if (!help && !parse_verb(o, argv[1]))
         return EXIT_USAGE;
+    static char program[] = "goqueue bench"; /* what getopt_long() calls itself */
+    argv[0] = program;
     optind = 2;
     int option;
     while (!help && (option = getopt_long(argc, argv, "", long_options, NULL)) != -1) { // NOLINT
@@ -360,8 +364,6 @@ static bool setup(struct bench *bench)
 {
     const struct bench_options *o = &bench->options;
     bool reads = o->verb == BENCH_CONSUME || o->verb == BENCH_POLL || o->verb == BENCH_LATENCY;
-    if (!http_target_parse(o->url, &bench->target))
-        return false;
     struct http_connection c;
     http_init(&c);
     int error = http_open(&c, &bench->target);
@@ -382,6 +384,8 @@ int cli_bench(int argc, char **argv)
 {
     struct bench *bench = new_zero(struct bench);
     int code = options_parse(&bench->options, argc, argv);
+    if (code == 0 && !http_target_parse(bench->options.url, &bench->target))
+        code = EXIT_USAGE;
     if (code != 0) {
         free(bench);
         return code < 0 ? EXIT_SUCCESS : code;

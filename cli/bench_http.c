@@ -53,6 +53,12 @@ bool http_target_parse(const char *url, struct http_target *out)
     if (colon != NULL)
         *colon = '\0';
     const char *port = colon == NULL ? "80" : colon + 1;
+    char *port_end;
+    unsigned long number = strtoul(port, &port_end, 10);
+    if (*port < '0' || *port > '9' || *port_end != '\0' || number == 0 || number > UINT16_MAX) {
+        fprintf(stderr, "--url %s: the port is a number from 1 to 65535\n", url);
+        return false;
+    }
 
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
     struct addrinfo *found = NULL;
@@ -61,8 +67,15 @@ bool http_target_parse(const char *url, struct http_target *out)
         fprintf(stderr, "--url %s: %s\n", url, gai_strerror(rc));
         return false;
     }
-    memcpy(&out->address, found->ai_addr, found->ai_addrlen);
-    out->address_size = found->ai_addrlen;
+    /* "localhost" has both kinds of address, and the broker listens on the old one by default. */
+    const struct addrinfo *best = found;
+    while (best != NULL && best->ai_family != AF_INET)
+        best = best->ai_next;
+    if (best == NULL)
+        best = found;
+    CHECK(best != NULL);
+    memcpy(&out->address, best->ai_addr, best->ai_addrlen);
+    out->address_size = best->ai_addrlen;
     freeaddrinfo(found);
     return true;
 }
@@ -322,7 +335,7 @@ enum http_progress http_advance(struct http_connection *c)
 {
     if (c->sent_bytes < c->request.size && send_rest(c) == HTTP_BROKEN)
         return HTTP_BROKEN;
-    for (;;) {
+    for (;;) { /* until EAGAIN, not until a short read: with epoll's edges an end could be missed */
         size_t want = c->header_size == 0 || c->chunked ? c->in_size + IN_CAPACITY_FIRST / 2
                                                         : c->header_size + c->body_size + 1;
         if (want > REPLY_SIZE_MAX)
@@ -341,8 +354,6 @@ enum http_progress http_advance(struct http_connection *c)
         enum http_progress progress = parse_reply(c, old_size);
         if (progress != HTTP_WAIT)
             return progress;
-        if ((size_t)n < room) /* the socket is empty: epoll will tell when there is more */
-            return HTTP_WAIT;
     }
 }
 

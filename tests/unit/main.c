@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #define SUITES(X)                                                                                  \
+    X(bench_http)                                                                                  \
     X(crc32c)                                                                                      \
     X(duration)                                                                                    \
     X(histogram)                                                                                   \
