@@ -33,7 +33,7 @@ uint8_t *buf_reserve(struct buf *b, size_t size)
         return NULL;
     }
     size_t need = b->size + size;
-    if (need > b->capacity) {
+    if (need > b->capacity || b->data == NULL) {
         size_t grown = b->capacity < CAPACITY_MIN ? CAPACITY_MIN : b->capacity * 2;
         b->capacity = grown > need ? grown : need;
         b->data = alloc_resize(b->data, b->capacity, 1);
