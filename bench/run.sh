@@ -6,7 +6,8 @@
 #     bench/run.sh PROGRAM REFERENCES
 #
 # `make bench` calls it; REFERENCES is the folder of echo_server and raw_disk. DURATION=5s is the
-# time of each measurement, TMPDIR where the broker's data goes (default: build/). The table goes to stdout and to bench/results/<date>.md, or to RESULT=file.
+# time of each measurement, TMPDIR where the broker's data goes (default: build/). The table goes to
+# stdout and to bench/results/<date>.md, or to RESULT=file.
 # The client runs on the same machine and shares its cores with the broker, as the table says.
 set -euo pipefail
 

@@ -147,7 +147,7 @@ void request_put(struct buf *out, const struct http_target *target, const char *
 
 /* How often "key": occurs. Quotes inside JSON strings are escaped, so this never counts text. */
 uint64_t json_count_key(struct span json, const char *key);
-/* The number behind the first "key":, false when there is none. */
+/* The number behind "key":, which occurs once; false when there is none. */
 bool json_find_u64(struct span json, const char *key, uint64_t *out);
 /* The text of the string behind "key": at or after *from, moving *from past it. Escapes are left
  * as they are: none occur in what is read here (ids and receipt handles). */

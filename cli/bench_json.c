@@ -10,7 +10,10 @@
 #include "cli/bench.h"
 #include "std/check.h"
 
-enum { NEEDLE_MAX = 64 };
+enum {
+    NEEDLE_MAX = 64,
+    TAIL_SIZE = 256, /* what follows the long list of a reply, if anything */
+};
 
 static size_t needle_make(char out[NEEDLE_MAX], const char *key)
 {
@@ -81,8 +84,12 @@ static const uint8_t *find_value(struct span json, const char *key)
 
 bool json_find_u64(struct span json, const char *key, uint64_t *out)
 {
-    const uint8_t *at = find_value(json, key);
     const uint8_t *end = json.data + json.size;
+    const uint8_t *at = NULL;
+    if (json.size > TAIL_SIZE) /* before the long way from the front */
+        at = find_value(span_of(end - TAIL_SIZE, TAIL_SIZE), key);
+    if (at == NULL)
+        at = find_value(json, key);
     if (at == NULL || at == end || *at < '0' || *at > '9')
         return false;
     uint64_t value = 0;
