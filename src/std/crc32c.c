@@ -58,7 +58,8 @@ uint32_t crc32c_portable(uint32_t crc, const void *data, size_t size)
 
 /* The instruction takes three cycles but a new one can start each cycle, so three runs of bytes are
  * checksummed side by side and joined afterwards. */
-enum { RUN_LONG = 1024, RUN_SHORT = 128 };
+#define RUN_LONG  ((size_t)1024)
+#define RUN_SHORT ((size_t)128)
 
 /* x^(8n - 33) mod P for n = one and two runs: what a CRC is multiplied by to append n zero bytes
  * (see append_zeros). */
@@ -101,9 +102,9 @@ TARGET static uint32_t crc32c_instructions(uint32_t crc, const void *data, size_
 {
     const uint8_t *p = data;
     crc = ~crc;
-    for (; size >= 3 * (size_t)RUN_LONG; size -= 3 * (size_t)RUN_LONG, p += 3 * RUN_LONG)
+    for (; size >= 3 * RUN_LONG; size -= 3 * RUN_LONG, p += 3 * RUN_LONG)
         crc = three_runs(crc, p, RUN_LONG, SHIFT_LONG);
-    for (; size >= 3 * (size_t)RUN_SHORT; size -= 3 * (size_t)RUN_SHORT, p += 3 * RUN_SHORT)
+    for (; size >= 3 * RUN_SHORT; size -= 3 * RUN_SHORT, p += 3 * RUN_SHORT)
         crc = three_runs(crc, p, RUN_SHORT, SHIFT_SHORT);
     for (; size >= 8; size -= 8, p += 8)
         crc = (uint32_t)_mm_crc32_u64(crc, load_u64(p));

@@ -189,7 +189,8 @@ static size_t escape_byte(uint8_t *out, uint8_t byte)
         out[0] = byte;
         return 1;
     }
-    memcpy(out, "\\u00", 4);
+    static const uint8_t prefix[4] = {'\\', 'u', '0', '0'};
+    memcpy(out, prefix, sizeof prefix);
     out[4] = (uint8_t)hex[byte >> 4];
     out[5] = (uint8_t)hex[byte & 15];
     return ESCAPE_SIZE_MAX;

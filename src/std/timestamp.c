@@ -7,7 +7,8 @@ enum {
     DAYS_PER_4_YEARS = 4 * DAYS_PER_YEAR + 1,
     DAYS_PER_100_YEARS = 25 * DAYS_PER_4_YEARS - 1,
     DAYS_PER_400_YEARS = 4 * DAYS_PER_100_YEARS + 1,
-    SECONDS_PER_DAY = 24 * 60 * 60,
+    MINUTES_PER_DAY = 24 * 60,
+    SECONDS_PER_DAY = MINUTES_PER_DAY * 60,
     US_PER_S = 1000 * 1000,
     EPOCH_DAY = 719468, /* 1970-01-01, counted from 0000-03-01 */
     DAY_MIN = -719528,  /* 0000-01-01, counted from 1970-01-01 */
@@ -136,9 +137,10 @@ bool timestamp_parse(struct span text, int64_t *out_us)
         minute > 59 || second > 60)
         return false;
 
-    int64_t minutes = days_from_date(year, month, day) * (24 * 60) + hour * 60 + minute;
+    int64_t minutes =
+        days_from_date(year, month, day) * MINUTES_PER_DAY + (int64_t)hour * 60 + minute;
     minutes -= offset_minutes;
-    if (second == 60 && (minutes + 1) % (24 * 60) != 0)
+    if (second == 60 && (minutes + 1) % MINUTES_PER_DAY != 0)
         return false; /* leap seconds come at the end of a day of UTC only */
     int64_t us = (minutes * 60 + second) * US_PER_S + fraction_us;
     if (us < US_MIN || us > US_MAX)

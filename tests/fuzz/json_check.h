@@ -37,8 +37,8 @@ struct json_rewrite {
 
 static inline void json_rewrite_value(struct json_rewrite *r);
 
-/* The string, unescaped, in memory of its own. */
-static inline struct span json_check_unescape(struct json_string string)
+/* The string, unescaped, in memory of its own. Pair: free(). */
+static inline uint8_t *json_check_unescape(struct json_string string)
 {
     uint8_t *text = alloc_bytes(string.unescaped_size + 1);
     CHECK(json_unescape(string, text) == string.unescaped_size);
@@ -52,7 +52,7 @@ static inline struct span json_check_unescape(struct json_string string)
         CHECK(!string.has_escapes || !json_string_equals_escaped(string, plain));
         text[plain.size / 2] ^= 1;
     }
-    return plain;
+    return text;
 }
 
 static inline void json_check_escape(struct span plain)
@@ -72,10 +72,11 @@ static inline void json_rewrite_object(struct json_rewrite *r)
     struct json_string name;
     json_write_object_begin(&r->writer);
     while (json_scan_member(&r->scan, &name)) {
-        struct span plain = json_check_unescape(name);
+        uint8_t *text = json_check_unescape(name);
+        struct span plain = span_of(text, name.unescaped_size);
         r->nul_in_name |= plain.size > 0 && memchr(plain.data, 0, plain.size) != NULL;
         json_write_key_string(&r->writer, plain);
-        free((void *)(uintptr_t)plain.data);
+        free(text);
         json_rewrite_value(r);
     }
     json_write_object_end(&r->writer);
@@ -147,10 +148,11 @@ static inline void json_rewrite_value(struct json_rewrite *r)
         break;
     case JSON_KIND_STRING:
         if (json_scan_string(&r->scan, &string)) {
-            struct span plain = json_check_unescape(string);
+            uint8_t *text = json_check_unescape(string);
+            struct span plain = span_of(text, string.unescaped_size);
             json_check_escape(plain);
             json_write_string(&r->writer, plain);
-            free((void *)(uintptr_t)plain.data);
+            free(text);
         }
         break;
     case JSON_KIND_NUMBER:

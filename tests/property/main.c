@@ -36,7 +36,7 @@ static const struct property {
 
 static bool number_from_environment(const char *name, uint64_t *out)
 {
-    const char *text = getenv(name);
+    const char *text = getenv(name); /* NOLINT(concurrency-mt-unsafe): one thread */
     if (text == NULL)
         return false;
     *out = strtoull(text, NULL, 0);
@@ -55,7 +55,7 @@ static bool holds(const struct property *p, uint64_t start, uint64_t count)
     if (child == 0) {
         for (*seed = start; *seed < start + count; ++*seed)
             p->run(*seed);
-        exit(EXIT_SUCCESS); /* not _exit: leaks are reported at the end */
+        exit(EXIT_SUCCESS); /* reports leaks. NOLINT(concurrency-mt-unsafe) */
     }
     int status = 0;
     CHECK(waitpid(child, &status, 0) == child);

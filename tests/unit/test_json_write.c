@@ -10,7 +10,7 @@ static struct json_writer w;
 
 static void setup(void)
 {
-    buf_init(&out, 1024 * 1024);
+    buf_init(&out, 1 << 20);
     json_writer_init(&w, &out);
 }
 
