@@ -21,16 +21,18 @@ void header_reader_fini(struct header_reader *r)
     header_reader_init(r);
 }
 
-/* One huge object must not hold memory for ever. */
 static void reader_clear(struct header_reader *r)
 {
-    if (r->capacity > CAPACITY_KEPT_MAX)
-        header_reader_fini(r);
-    r->count = 0;
-    r->names_size = 0;
     free(r->slots);
     r->slots = NULL;
     r->slot_count = 0;
+    if (r->capacity > CAPACITY_KEPT_MAX) { /* one huge object must not hold memory for ever */
+        free(r->headers);
+        r->headers = NULL;
+        r->capacity = 0;
+    }
+    r->count = 0;
+    r->names_size = 0;
 }
 
 /* Where `name` is in the table, or the free slot where it belongs. The seed is an address, so that
@@ -48,8 +50,8 @@ static uint32_t *slot_find(struct header_reader *r, struct span name)
 
 static void table_build(struct header_reader *r)
 {
-    r->slot_count = r->slot_count == 0 ? 4 * COMPARED_MAX : r->slot_count * 2;
     free(r->slots);
+    r->slot_count = r->slot_count == 0 ? 4 * COMPARED_MAX : r->slot_count * 2;
     r->slots = alloc_array(r->slot_count, sizeof *r->slots);
     for (uint32_t i = 0; i < r->count; i++)
         *slot_find(r, r->headers[i].name) = i + 1;

@@ -187,11 +187,11 @@ static const char *read_priority(struct reading *in, const struct draft *d,
     if ((d->seen & 1U << FIELD_PRIORITY) == 0)
         return NULL;
     struct span text = plain_text(in, d->text[FIELD_PRIORITY]);
-    for (uint8_t p = 0; p < PRIORITY_COUNT; p++) {
-        const char *name = priority_text(p);
+    for (unsigned p = 0; p < PRIORITY_COUNT; p++) {
+        const char *name = priority_text((uint8_t)p);
         if (text.size == strlen(name) &&
             strncasecmp((const char *)text.data, name, text.size) == 0) {
-            m->priority = p;
+            m->priority = (uint8_t)p;
             return NULL;
         }
     }

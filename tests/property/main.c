@@ -18,7 +18,8 @@
 /*    name               rounds */
 #define PROPERTIES(X)                                                                              \
     X(json_documents, 3000)                                                                        \
-    X(json_broken_documents, 10000)
+    X(json_broken_documents, 10000)                                                                \
+    X(publish_requests, 3000)
 
 #define DECLARE(name, rounds) void property_##name(uint64_t seed);
 PROPERTIES(DECLARE)

@@ -11,6 +11,7 @@
     X(json_scan)                                                                                   \
     X(json_write)                                                                                  \
     X(murmur3)                                                                                     \
+    X(publish_builder)                                                                             \
     X(timestamp)                                                                                   \
     X(utf8)                                                                                        \
     X(varint)
