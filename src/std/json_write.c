@@ -15,48 +15,56 @@ void json_writer_init(struct json_writer *w, struct buf *out)
     *w = (struct json_writer){.out = out};
 }
 
-/* Room for a value of `size` bytes; puts the comma in front of it. NULL over the bound. */
+enum { INTEGER_SIZE_MAX = 20, DOUBLE_SIZE_MAX = 32 };
+
+/* As buf_reserve(), without the call when there is room: this is most of what writing costs. */
+static inline uint8_t *reserve(struct buf *b, size_t size)
+{
+    if (size <= b->size_max - b->size && size < b->capacity - b->size)
+        return b->data + b->size;
+    return buf_reserve(b, size);
+}
+
+/* Room for a value of `size` bytes; puts the comma in front of it. NULL over the bound. The caller
+ * writes and adds to w->out->size. */
 static inline uint8_t *value_reserve(struct json_writer *w, size_t size)
 {
-    uint8_t *to = buf_reserve(w->out, size + 1);
+    uint8_t *to = reserve(w->out, size + 1);
     if (to != NULL && w->comma) {
         *to++ = ',';
-        buf_commit(w->out, 1);
+        w->out->size++;
     }
     w->comma = true;
     return to;
 }
 
-static inline void put_comma(struct json_writer *w)
-{
-    if (w->comma)
-        buf_put_byte(w->out, ',');
-    w->comma = true;
-}
-
-static void put_value(struct json_writer *w, const char *text, size_t size)
+static inline void put_value(struct json_writer *w, const char *text, size_t size)
 {
     uint8_t *to = value_reserve(w, size);
     if (to == NULL)
         return;
     memcpy(to, text, size);
-    buf_commit(w->out, size);
+    w->out->size += size;
 }
 
 /* --- containers ---------------------------------------------------------------------------------
  */
 
-static void container_begin(struct json_writer *w, const char *bracket)
+static inline void container_begin(struct json_writer *w, const char *bracket)
 {
     put_value(w, bracket, 1);
     w->comma = false;
     w->depth++;
 }
 
-static void container_end(struct json_writer *w, uint8_t bracket)
+static inline void container_end(struct json_writer *w, uint8_t bracket)
 {
     CHECK(w->depth > 0);
-    buf_put_byte(w->out, bracket);
+    uint8_t *to = reserve(w->out, 1);
+    if (to != NULL) {
+        *to = bracket;
+        w->out->size++;
+    }
     w->comma = true;
     w->depth--;
 }
@@ -91,31 +99,11 @@ void json_write_key_span(struct json_writer *w, struct span plain)
     memcpy(to + 1, plain.data, plain.size);
     to[plain.size + 1] = '"';
     to[plain.size + 2] = ':';
-    buf_commit(w->out, plain.size + 3);
-}
-
-void json_write_key_string(struct json_writer *w, struct span utf8)
-{
-    json_write_string(w, utf8);
-    buf_put_byte(w->out, ':');
-    w->comma = false;
+    w->out->size += plain.size + 3;
 }
 
 /* --- scalars ------------------------------------------------------------------------------------
  */
-
-void json_write_string(struct json_writer *w, struct span utf8)
-{
-    put_comma(w);
-    buf_put_byte(w->out, '"');
-    json_escape(w->out, utf8);
-    buf_put_byte(w->out, '"');
-}
-
-void json_write_text(struct json_writer *w, const char *utf8)
-{
-    json_write_string(w, span_text(utf8));
-}
 
 void json_write_raw_string(struct json_writer *w, struct span escaped)
 {
@@ -126,25 +114,36 @@ void json_write_raw_string(struct json_writer *w, struct span escaped)
     if (escaped.size > 0)
         memcpy(to + 1, escaped.data, escaped.size);
     to[escaped.size + 1] = '"';
-    buf_commit(w->out, escaped.size + 2);
+    w->out->size += escaped.size + 2;
+}
+
+static void put_integer(struct json_writer *w, uint64_t magnitude, bool negative)
+{
+    char digits[INTEGER_SIZE_MAX];
+    char *at = digits + sizeof digits;
+    do {
+        *--at = (char)('0' + magnitude % 10);
+        magnitude /= 10;
+    } while (magnitude != 0);
+    if (negative)
+        *--at = '-';
+    put_value(w, at, (size_t)(digits + sizeof digits - at));
 }
 
 void json_write_int64(struct json_writer *w, int64_t value)
 {
-    put_comma(w);
-    buf_put_i64(w->out, value);
+    put_integer(w, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, value < 0);
 }
 
 void json_write_uint64(struct json_writer *w, uint64_t value)
 {
-    put_comma(w);
-    buf_put_u64(w->out, value);
+    put_integer(w, value, false);
 }
 
 void json_write_double(struct json_writer *w, double value)
 {
     CHECK(isfinite(value));
-    char text[32];
+    char text[DOUBLE_SIZE_MAX];
     (void)snprintf(text, sizeof text, "%.15g", value);
     if (strtod(text, NULL) != value)
         (void)snprintf(text, sizeof text, "%.17g", value);
@@ -163,8 +162,8 @@ void json_write_null(struct json_writer *w)
 
 void json_write_raw(struct json_writer *w, struct span json)
 {
-    put_comma(w);
-    buf_put_span(w->out, json);
+    CHECK(json.size > 0);
+    put_value(w, (const char *)json.data, json.size);
 }
 
 /* --- escaping -----------------------------------------------------------------------------------
@@ -244,7 +243,7 @@ void json_escape(struct buf *out, struct span utf8)
             json_escape_portable(out, utf8);
             return;
         }
-        buf_commit(out, escape_chunk(buf_reserve(out, worst), chunk));
+        out->size += escape_chunk(reserve(out, worst), chunk);
         utf8 = span_of(utf8.data + chunk.size, utf8.size - chunk.size);
     }
 }
@@ -257,3 +256,33 @@ void json_escape(struct buf *out, struct span utf8)
 }
 
 #endif
+
+/* --- strings ------------------------------------------------------------------------------------
+ */
+
+void json_write_string(struct json_writer *w, struct span utf8)
+{
+    uint8_t *quote = value_reserve(w, 1);
+    if (quote == NULL)
+        return;
+    *quote = '"';
+    w->out->size++;
+    json_escape(w->out, utf8);
+    quote = reserve(w->out, 1);
+    if (quote == NULL)
+        return;
+    *quote = '"';
+    w->out->size++;
+}
+
+void json_write_text(struct json_writer *w, const char *utf8)
+{
+    json_write_string(w, span_text(utf8));
+}
+
+void json_write_key_string(struct json_writer *w, struct span utf8)
+{
+    json_write_string(w, utf8);
+    buf_put_byte(w->out, ':');
+    w->comma = false;
+}
