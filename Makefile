@@ -40,11 +40,14 @@ $(BUILD)/goqueue: $(OUT)/goqueue
 	@ln -sf $(patsubst $(BUILD)/%,%,$<) $@
 $(OUT)/goqueue: $(call obj,$(main_src) $(lib_src))
 	$(CC) $^ -o $@ $(ALL_LDFLAGS) $(LIBS)
-$(OUT)/unit: $(call obj,$(unit_src) $(lib_src) cli/bench_http.c cli/bench_json.c)
+$(OUT)/broker.a: $(call obj,$(lib_src))
+	@rm -f $@
+	ar rcs $@ $^
+$(OUT)/unit: $(call obj,$(unit_src) cli/bench_http.c cli/bench_json.c) $(OUT)/broker.a
 	$(CC) $^ -o $@ $(ALL_LDFLAGS) $(LIBS) $(shell pkg-config --libs check)
-$(OUT)/property: $(call obj,$(prop_src) $(lib_src))
+$(OUT)/property: $(call obj,$(prop_src)) $(OUT)/broker.a
 	$(CC) $^ -o $@ $(ALL_LDFLAGS) $(LIBS)
-$(fuzzers): $(OUT)/fuzz_%: $(OUT)/tests/fuzz/fuzz_%.o $(call obj,$(lib_src))
+$(fuzzers): $(OUT)/fuzz_%: $(OUT)/tests/fuzz/fuzz_%.o $(OUT)/broker.a
 	$(CC) $^ -o $@ -fsanitize=fuzzer,address,undefined -pthread $(LIBS)
 $(references): $(OUT)/%: $(OUT)/bench/%.o $(call obj,$(filter src/std/%,$(lib_src)))
 	$(CC) $^ -o $@ $(ALL_LDFLAGS) $(LIBS)

@@ -42,6 +42,54 @@ static void compute_tag(const struct receipt_key *key, struct span scope, const 
     CHECK(crypto_generichash_final(&state, tag, TAG_SIZE) == 0);
 }
 
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/* Three bytes, four characters; our 49 bytes end in one byte, two characters, four bits zero. */
+static void encode(const uint8_t bytes[BYTES_SIZE], char text[RECEIPT_TEXT_SIZE])
+{
+    for (unsigned i = 0; i + 3 <= BYTES_SIZE; i += 3, text += 4) {
+        uint32_t bits = (uint32_t)bytes[i] << 16 | (uint32_t)bytes[i + 1] << 8 | bytes[i + 2];
+        text[0] = alphabet[bits >> 18];
+        text[1] = alphabet[bits >> 12 & 63];
+        text[2] = alphabet[bits >> 6 & 63];
+        text[3] = alphabet[bits & 63];
+    }
+    text[0] = alphabet[bytes[BYTES_SIZE - 1] >> 2];
+    text[1] = alphabet[(bytes[BYTES_SIZE - 1] & 3) << 4];
+}
+
+/* -1: not in the alphabet. (libsodium's decoder takes some bytes above 127 for letters.) */
+static int value_of(uint8_t c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
+static bool decode(const uint8_t text[RECEIPT_TEXT_SIZE], uint8_t bytes[BYTES_SIZE])
+{
+    uint32_t bits = 0;
+    unsigned bit_count = 0;
+    unsigned size = 0;
+    for (unsigned i = 0; i < RECEIPT_TEXT_SIZE; i++) {
+        int value = value_of(text[i]);
+        if (value < 0)
+            return false;
+        bits = bits << 6 | (uint32_t)value;
+        bit_count += 6;
+        if (bit_count < 8)
+            continue;
+        bit_count -= 8;
+        bytes[size++] = (uint8_t)(bits >> bit_count);
+    }
+    CHECK(size == BYTES_SIZE);
+    return (bits & ((1U << bit_count) - 1)) == 0; /* one text for one receipt */
+}
+
 void receipt_write(const struct receipt_key *key, struct span scope, const struct receipt *receipt,
                    struct buf *out)
 {
@@ -54,9 +102,8 @@ void receipt_write(const struct receipt_key *key, struct span scope, const struc
     put_u64(bytes + 17, receipt->offset);
     put_u64(bytes + 25, receipt->lease_id);
     compute_tag(key, scope, bytes, bytes + BODY_SIZE);
-    char text[RECEIPT_TEXT_SIZE + 1];
-    sodium_bin2base64(text, sizeof text, bytes, sizeof bytes,
-                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    char text[RECEIPT_TEXT_SIZE];
+    encode(bytes, text);
     buf_put(out, text, RECEIPT_TEXT_SIZE);
 }
 
@@ -64,11 +111,7 @@ enum status receipt_read(const struct receipt_key *key, struct span scope, struc
                          struct receipt *out)
 {
     uint8_t bytes[BYTES_SIZE];
-    size_t size = 0;
-    if (text.size != RECEIPT_TEXT_SIZE ||
-        sodium_base642bin(bytes, sizeof bytes, (const char *)text.data, text.size, NULL, &size,
-                          NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
-        size != sizeof bytes || bytes[0] != VERSION)
+    if (text.size != RECEIPT_TEXT_SIZE || !decode(text.data, bytes) || bytes[0] != VERSION)
         return ST_INVALID_RECEIPT;
     uint8_t tag[TAG_SIZE];
     compute_tag(key, scope, bytes, tag);

@@ -10,11 +10,14 @@
     X(histogram)                                                                                   \
     X(json_scan)                                                                                   \
     X(json_write)                                                                                  \
+    X(lease)                                                                                       \
     X(murmur3)                                                                                     \
     X(publish_builder)                                                                             \
+    X(receipt)                                                                                     \
     X(timestamp)                                                                                   \
     X(utf8)                                                                                        \
-    X(varint)
+    X(varint)                                                                                      \
+    X(wheel)
 
 #define DECLARE(name) Suite *suite_##name(void);
 SUITES(DECLARE)
