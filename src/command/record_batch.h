@@ -5,21 +5,23 @@
  *
  *     offset  bytes  field
  *          0      8  base_offset  of the first record; patched at apply, not under the checksum
- *          8      8  time_us      of publishing, for all records; patched at apply, not under the
- * checksum 16      4  size         of the whole batch, header included 20      4  crc CRC32C of the
- * bytes from 24 to the end 24      4  count        of records, >= 1; record i has offset
- * base_offset + i 28      4  flags        BATCH_*: what some record in it has, so that plain
- * batches cost nothing 32      -  records
+ *          8      8  time_us      of publishing, for all records; patched likewise
+ *         16      4  size         of the whole batch, header included
+ *         20      4  crc          CRC32C of the bytes from 24 to the end
+ *         24      4  count        of records, >= 1; record i has offset base_offset + i
+ *         28      4  flags        BATCH_*: what some record in it has
+ *         32      -  records
  *
  * A record:
  *
- *     u8      attributes: RECORD_* bits, priority in bits 0..2 (0 critical .. 4 background; 2 is
- * normal) varint  size of the rest, so that a reader can step over it [varint delay_us      if
- * RECORD_DELAY:   due at time_us + delay_us] [varint deliver_at_us if RECORD_DUE:     due at that
- * time] [varint size, bytes   if RECORD_KEY:     the key, UTF-8, unescaped] [varint size, bytes if
- * RECORD_HEADERS: a JSON object of strings, as text, no white space] bytes   the value to the end
- * of the record: JSON string text (validated, without quotes), as it came in; RECORD_ESCAPED tells
- * that it has escapes
+ *     u8             attributes: RECORD_* bits; priority in bits 0..2 (0 critical .. 4 background)
+ *     varint         size of the rest, so that a reader can step over it
+ *     varint         if RECORD_DELAY: delay_us, due at time_us + delay_us
+ *     varint         if RECORD_DUE: deliver_at_us, due at that time
+ *     varint, bytes  if RECORD_KEY: the key, UTF-8, unescaped, never empty
+ *     varint, bytes  if RECORD_HEADERS: a JSON object of strings, as text, no white space
+ *     bytes          the value, to the end of the record: JSON string text without its quotes,
+ *                    validated, as it came in; RECORD_ESCAPED tells that it has escapes
  */
 #ifndef COMMAND_RECORD_BATCH_H
 #define COMMAND_RECORD_BATCH_H
@@ -93,10 +95,12 @@ struct batch_builder {
 void batch_begin(struct batch_builder *b, struct buf *out);
 void batch_add(struct batch_builder *b, const struct record *record);
 uint32_t batch_size(const struct batch_builder *b);
-void batch_end(struct batch_builder *b); /* writes the header; count >= 1 */
+/* Writes the header; count >= 1. Does nothing when `out` overflowed: its owner drops it all. */
+void batch_end(struct batch_builder *b);
 
-/* Reading. The header fields are checked against `bytes`, nothing else is.
- * Errors: ST_TORN when bytes are too few, ST_CORRUPT when a field cannot be. */
+/* Reads the header and checks its fields, nothing else.
+ * Errors: ST_TORN: fewer bytes than a header (*out is zero) or than the batch (*out is filled in);
+ * ST_CORRUPT: a field cannot be. */
 enum status batch_header_read(struct span bytes, struct batch_header *out);
 /* Header and checksum of one whole batch at the start of `bytes`. Cost: one pass. ST_TORN,
  * ST_CORRUPT. */
@@ -108,5 +112,10 @@ void batch_patch(uint8_t *batch, uint64_t base_offset, int64_t time_us);
 bool batch_next(struct span batch, size_t *cursor, struct record *out);
 /* As batch_next() `count` times, without decoding. */
 bool batch_skip(struct span batch, size_t *cursor, uint32_t count);
+
+/* Everything that can be checked of one whole batch at the start of `bytes`: batch_verify(), that
+ * each record is well-formed, that there are `count` and that `flags` tells what they have.
+ * Errors: ST_TORN, ST_CORRUPT. Cost: O(records). */
+enum status batch_check(struct span bytes, struct batch_header *out);
 
 #endif
