@@ -15,9 +15,6 @@ void reply_error_text(struct request *r, enum status st, const char *fmt, ...)
 /* The same in two halves, for extra members: begin opens the object with error, status and code. */
 void reply_error_begin(struct request *r, enum status st, const char *text);
 void reply_error_end(struct request *r, enum status st);
-/* `"code"` of the contract: the status's name in lower case. Static. */
-const char *status_code(enum status st);
-unsigned status_reply_http(enum status st); /* internal ones mapped */
 /* True if the op failed on the way to the journal or its result is an error: then it is answered.
  */
 bool reply_if_failed(struct request *r);

@@ -27,7 +27,7 @@ enum method {
     METHOD_OTHER
 };
 
-enum { PARAMS_MAX = 3, QUERY_ARGS_MAX = 32, REQUEST_ID_SIZE_MAX = 128 };
+enum { SEGMENTS_MAX = 8, PARAMS_MAX = 3, QUERY_ARGS_MAX = 32, REQUEST_ID_SIZE_MAX = 128 };
 
 struct query_arg {
     struct span name;  /* decoded */
@@ -35,6 +35,7 @@ struct query_arg {
 };
 
 struct server;
+struct metrics;
 struct route;
 struct MHD_Connection;
 
@@ -43,6 +44,7 @@ struct request {
     struct server *server; /* borrowed, as the next two */
     struct shard *shard;
     const struct config *config;
+    struct metrics *metrics; /* borrowed */
     struct MHD_Connection *connection;
 
     enum method method;
@@ -73,6 +75,9 @@ struct request {
     bool started; /* headers were seen */
     bool suspended;
     bool head;
+    uint64_t announced_size;            /* Content-Length */
+    struct span segments[SEGMENTS_MAX]; /* the decoded path */
+    uint32_t segment_count;
     unsigned allow; /* of a 405: bits 1 << enum method */
 };
 
@@ -80,6 +85,11 @@ struct request {
  * shard does not take it, the request is answered with the error. The last thing a handler or step
  * does. */
 void request_submit(struct request *r, void (*then)(struct request *r));
+
+/* The same for a command, which is encoded here, and for a query. */
+void request_submit_command(struct request *r, const struct command *cmd,
+                            void (*then)(struct request *r));
+void request_submit_query(struct request *r, struct query query, void (*then)(struct request *r));
 
 /* The value of a query argument; size 0 when absent or empty. */
 struct span request_query(const struct request *r, const char *name);

@@ -21,6 +21,7 @@ enum query_type {
 struct query {
     enum query_type type;
     struct span scope;
+    bool every_tenant; /* lists: scope is ignored, all names are given */
     struct span name;
     struct span topic; /* QUERY_OFFSETS: only this one; size 0: all */
 };
