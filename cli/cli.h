@@ -6,5 +6,6 @@
 #define CLI_CLI_H
 
 int cli_bench(int argc, char **argv); /* goqueue bench: the load generator */
+int cli_check(int argc, char **argv); /* goqueue check: verify a data directory */
 
 #endif

@@ -20,8 +20,10 @@ struct shard;
 enum status shard_open(const struct config *config, struct shard **out,
                        struct journal_problem *out_problem);
 void shard_start(struct shard *s); /* its threads */
-/* Stops taking ops (they get ST_NOT_READY), answers parked ones, finishes what is journalled,
- * writes a snapshot. */
+/* From now on new ops get ST_NOT_READY (queries are still answered) and parked ones are answered. */
+void shard_drain(struct shard *s);
+bool shard_is_draining(const struct shard *s); /* any thread */
+/* Drains, finishes what was handed over, writes a snapshot. No op may be submitted any more. */
 void shard_stop(struct shard *s);
 void shard_close(struct shard *s); /* accepts NULL */
 
