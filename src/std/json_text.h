@@ -1,7 +1,7 @@
 /* Inside of json_string: the walk over a string's text, shared by its variants. Nobody else's.
  *
  * A variant looks at 32 bytes at once and says where in them are bytes that matter; the walk does
- * the rest, and the last bytes of the document, which are fewer than 32, one by one. */
+ * the rest, and the last bytes of the document, which are fewer than 32, in smaller steps. */
 #ifndef STD_JSON_TEXT_H
 #define STD_JSON_TEXT_H
 
@@ -26,14 +26,14 @@ struct json_walk {
 
 /* Behind the escape that starts at `at`, or NULL and an error in *w->error. */
 const uint8_t *json_walk_escape(struct json_walk *w, const uint8_t *at);
-/* Behind the closing quote, from `at` on, byte by byte; NULL and an error. */
+/* Behind the closing quote, from `at` on, without SIMD; NULL and an error. */
 const uint8_t *json_walk_bytes(struct json_walk *w, const uint8_t *at);
 /* The quote is at `quote`: checks the UTF-8 and fills *w->out. */
 const uint8_t *json_walk_finish(struct json_walk *w, const uint8_t *quote);
 const uint8_t *json_walk_fail(struct json_walk *w, const uint8_t *at, const char *why);
 
-extern const uint8_t
-    json_escape_byte[256]; /* what `\x` stands for, at index x; 0: no such escape */
+/* What `\x` stands for, at index x; 0: no such escape. */
+extern const uint8_t json_escape_byte[256];
 
 /* What the variants that need certain instructions are called; NULL when the CPU lacks them. */
 json_text_scan_fn *json_text_scan_avx2(void);
