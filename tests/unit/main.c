@@ -5,6 +5,7 @@
 
 #define SUITES(X)                                                                                  \
     X(bench_http)                                                                                  \
+    X(config)                                                                                      \
     X(crc32c)                                                                                      \
     X(duration)                                                                                    \
     X(histogram)                                                                                   \
@@ -14,6 +15,7 @@
     X(murmur3)                                                                                     \
     X(publish_builder)                                                                             \
     X(receipt)                                                                                     \
+    X(target)                                                                                      \
     X(timestamp)                                                                                   \
     X(utf8)                                                                                        \
     X(varint)                                                                                      \
