@@ -100,7 +100,7 @@ static void build(struct request *r, uint32_t topic_id, uint32_t partition_count
     if (st != ST_OK) {
         reply_error(r, ST_PAYLOAD_TOO_LARGE);
     } else if (p->plan.stored_count == 0) {
-        reply_results(r, &p->plan, NULL);
+        reply_results(r, &p->plan, &(struct result_publish){0});
     } else {
         r->op.kind = OP_COMMAND;
         request_submit(r, then_published);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #define SUITES(X)                                                                                  \
+    X(ack_body)                                                                                    \
     X(bench_http)                                                                                  \
     X(config)                                                                                      \
     X(crc32c)                                                                                      \
@@ -12,6 +13,7 @@
     X(json_scan)                                                                                   \
     X(json_write)                                                                                  \
     X(lease)                                                                                       \
+    X(message_write)                                                                               \
     X(murmur3)                                                                                     \
     X(publish_builder)                                                                             \
     X(receipt)                                                                                     \
