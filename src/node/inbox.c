@@ -71,6 +71,11 @@ struct op *inbox_take_all(struct inbox *in)
     return oldest;
 }
 
+bool inbox_is_empty(const struct inbox *in)
+{
+    return atomic_load(&in->head) == NULL;
+}
+
 void inbox_wake(struct inbox *in)
 {
     if (!atomic_exchange(&in->asleep, false))

@@ -27,7 +27,8 @@ bool inbox_push(struct inbox *in, struct op *op);
 /* The op is answered: its place is free again. Before its done(). */
 void inbox_done(struct inbox *in, const struct op *op);
 struct op *inbox_take_all(struct inbox *in); /* oldest first, linked by next; NULL: none */
-void inbox_wake(struct inbox *in);           /* any thread */
+bool inbox_is_empty(const struct inbox *in);
+void inbox_wake(struct inbox *in); /* any thread */
 /* Announces sleep: false when something was pushed meanwhile, and the taker stays awake. What
  * another thread wakes for with inbox_wake() must be looked at between this and inbox_wait(). */
 bool inbox_arm(struct inbox *in);

@@ -20,7 +20,8 @@ struct shard;
 enum status shard_open(const struct config *config, struct shard **out,
                        struct journal_problem *out_problem);
 void shard_start(struct shard *s); /* its threads */
-/* From now on new ops get ST_NOT_READY (queries are still answered) and parked ones are answered. */
+/* From now on new ops get ST_NOT_READY (queries are still answered) and parked ones are answered.
+ */
 void shard_drain(struct shard *s);
 bool shard_is_draining(const struct shard *s); /* any thread */
 /* Drains, finishes what was handed over, writes a snapshot. No op may be submitted any more. */

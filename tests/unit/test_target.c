@@ -94,7 +94,7 @@ START_TEST(finds_routes)
     const struct route *route =
         route_find(METHOD_GET, target.segments, target.segment_count, params, &allow);
     ck_assert_ptr_nonnull(route);
-    ck_assert_ptr_eq(route->handler, on_consume);
+    ck_assert(route->handler == on_consume);
     ck_assert(span_equal(params[0], span_text("orders")));
     ck_assert(span_equal(params[1], span_text("2")));
 
