@@ -25,8 +25,9 @@ struct journal_batch;
 
 struct journal_options {
     const char *dir;        /* exists */
-    uint64_t segment_bytes; /* 128 MiB; must hold the largest batch */
+    uint64_t segment_bytes; /* 128 MiB; a multiple of 4096; must hold the largest batch */
     enum durability durability;
+    bool read_only; /* for looking at it: nothing is created, cut or written, no thread runs */
     /* Called on the writer thread, in order, once for each submitted batch: its records are durable
      * (ST_OK) or the journal has stopped (ST_DISK_ERROR). */
     void (*done)(void *user, struct journal_batch *batch, enum status st);
@@ -66,7 +67,10 @@ enum status journal_replay(struct journal *j, uint64_t from,
 /* The next batch to fill; at most two exist: one being filled, one being written.
  * NULL while both are in use. */
 struct journal_batch *journal_batch_begin(struct journal *j);
-/* Borrows: record, unchanged until done(). Returns the record's index. */
+/* Is there room for one more record of this size? An empty batch has room for any record of at most
+ * segment_bytes less 8 KiB. */
+bool journal_batch_fits(const struct journal_batch *b, size_t record_size);
+/* Borrows: record, unchanged until done(); its first 4 bytes are its size. Returns its index. */
 uint64_t journal_batch_add(struct journal_batch *b, struct span record);
 uint32_t journal_batch_count(const struct journal_batch *b);
 uint64_t journal_batch_size(const struct journal_batch *b);
@@ -74,15 +78,28 @@ uint64_t journal_batch_first_index(const struct journal_batch *b);
 /* Hands it to the writer thread. After done() the batch must be given back with
  * journal_batch_end(). */
 void journal_batch_submit(struct journal_batch *b);
+/* Also for a batch that was begun and stayed empty. */
 void journal_batch_end(struct journal_batch *b);
 
-uint64_t journal_next_index(const struct journal *j); /* which the next record gets */
-uint64_t journal_durable_index(
-    const struct journal *j); /* of the last durable record; 0: none; any thread */
-uint64_t journal_bytes_since(const struct journal *j,
-                             uint64_t index); /* bytes from that index on, about */
+uint64_t journal_first_index(const struct journal *j); /* of the oldest segment that is left */
+uint64_t journal_next_index(const struct journal *j);  /* which the next record gets */
+/* Of the last record for which done(ST_OK) is due; 0: none. Any thread. */
+uint64_t journal_durable_index(const struct journal *j);
+/* Bytes from that index on, about. Any thread. */
+uint64_t journal_bytes_since(struct journal *j, uint64_t index);
 /* Records below `index` are no longer needed: their segments are recycled or removed. Any thread.
  */
 void journal_release_below(struct journal *j, uint64_t index);
+/* With DURABILITY_OS: waits until everything written so far is on the disk, as a checkpoint must
+ * before its snapshot. Any thread but the writer's. Errors: ST_DISK_ERROR. */
+enum status journal_flush(struct journal *j);
+
+struct journal_counters {
+    uint64_t batches;
+    uint64_t bytes;
+    uint64_t write_us;      /* spent in writes, syncs included */
+    uint64_t last_write_us; /* of the latest one */
+};
+void journal_get_counters(const struct journal *j, struct journal_counters *out); /* any thread */
 
 #endif
