@@ -14,6 +14,8 @@ enum {
     SESSION_HIGHEST_S = 1800,
     IN_FLIGHT_HIGHEST = 100000,
     MEMBER_ID_RANDOM_SIZE = 8, /* bytes, in hex behind the client id */
+    /* 256 topics of 1024 partitions with the longest names: a join is never answered with 500. */
+    REPLY_SIZE_MAX = 256 * 1024 * 1024,
 };
 
 #define SECOND_US             1000000LL
@@ -56,6 +58,7 @@ static void then_list(struct request *r)
         return;
     const struct query_result *result = &r->op.query_result;
     struct json_writer *w = &r->json;
+    r->out.size_max = REPLY_SIZE_MAX;
     json_write_object_begin(w);
     json_write_key(w, "groups");
     json_write_array_begin(w);
@@ -107,6 +110,7 @@ static void then_details(struct request *r)
     const struct group_info *group = &r->op.query_result.groups[0];
     struct span name = request_strip(r, group->name);
     struct json_writer *w = &r->json;
+    r->out.size_max = REPLY_SIZE_MAX;
     json_write_object_begin(w);
     json_member_span(r, "group_id", name);
     json_member_span(r, "id", name);
@@ -190,6 +194,7 @@ static void then_joined(struct request *r)
         return;
     }
     struct json_writer *w = &r->json;
+    r->out.size_max = REPLY_SIZE_MAX;
     json_write_object_begin(w);
     json_member_span(r, "member_id", joined->member_id);
     json_member_u64(r, "generation", result->generation);
@@ -332,6 +337,7 @@ static void then_heartbeat(struct request *r)
         reply_error(r, beat->status);
         return;
     }
+    r->out.size_max = REPLY_SIZE_MAX;
     json_write_object_begin(&r->json);
     json_member_bool(r, "rebalance_required", beat->rebalance_required);
     json_member_text(r, "state", beat->rebalance_required ? "rebalancing" : "stable");

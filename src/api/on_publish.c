@@ -14,6 +14,7 @@
 enum {
     ATTEMPTS_MAX = 3, /* with a topic that changes while the request is under way */
     RESULT_SIZE_MAX = 128 + TIMESTAMP_SIZE_MAX,
+    REPLY_SIZE_MAX = 16 * 1024 * 1024, /* 10,000 results, all failed, are far below */
 };
 
 struct publishing {
@@ -59,6 +60,7 @@ static void reply_results(struct request *r, const struct publish_plan *plan,
                           const struct result_publish *result)
 {
     struct buf *out = &r->out;
+    out->size_max = REPLY_SIZE_MAX;
     buf_put_text(out, "{\"results\":[");
     for (uint32_t i = 0; i < plan->count; i++) {
         const struct publish_outcome *outcome = &plan->outcomes[i];
@@ -69,7 +71,7 @@ static void reply_results(struct request *r, const struct publish_plan *plan,
             continue;
         }
         uint8_t *start = buf_reserve(out, RESULT_SIZE_MAX);
-        CHECK(start != NULL); /* 10,000 results are far below the bound of a reply */
+        CHECK(start != NULL);
         buf_commit(out, (size_t)(write_stored(start, outcome, result) - start));
     }
     buf_put_text(out, "]}");
