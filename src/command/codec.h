@@ -14,10 +14,12 @@
 #include "command/command.h"
 #include "std/arena.h"
 #include "std/buf.h"
+#include "std/wire.h"
 
 enum { COMMAND_HEADER_SIZE = 16, PUBLISH_BODY_SIZE = 16, PUBLISH_ENTRY_SIZE = 8 };
 
-/* Appends the record to `out`. Not for PUBLISH, which is built in place, see publish_builder.h. */
+/* Appends the record to `out`. A PUBLISH has its batches in place already; the API builds it
+ * without this, to copy the values only once. */
 void command_encode(const struct command *cmd, struct buf *out);
 /* Borrows: bytes, as long as *out is used; arrays come from the arena.
  * Errors: ST_CORRUPT: truncated, unknown type or version, a count or name over its bound, bytes
@@ -29,5 +31,10 @@ void command_stamp(uint8_t *record, int64_t time_us);
  * checked that the entries are well-formed and that each batch is, so this cannot fail. */
 bool publish_entry_next(const struct command_publish *publish, size_t *cursor,
                         struct publish_entry *out_entry, struct span *out_batch);
+
+/* Also part of snapshots. */
+void topic_settings_encode(const struct topic_settings *s, struct buf *out);
+struct span qualified_name_decode(struct wire_reader *r); /* 1..QUALIFIED_NAME_SIZE_MAX, no NUL */
+struct topic_settings topic_settings_decode(struct wire_reader *r);
 
 #endif

@@ -26,10 +26,16 @@ enum {
     TOPICS_PER_MEMBER_MAX = 256,
     MEMBERS_PER_GROUP_MAX = 4096,
     ACKS_PER_COMMAND_MAX = 1000,
+    OFFSETS_PER_COMMIT_MAX = TOPICS_PER_MEMBER_MAX * PARTITIONS_MAX,
+    TOPICS_MAX = 100000, /* of all tenants; beyond: ST_QUOTA_EXCEEDED, as for the next two */
+    PARTITIONS_TOTAL_MAX = 1000000,
+    GROUPS_MAX = 100000,
     VALUE_SIZE_MAX = 16 * 1024 * 1024, /* unescaped UTF-8 */
     KEY_SIZE_MAX = 65535,
     HEADERS_SIZE_MAX = 65535, /* names and values together, unescaped */
 };
+
+#define OFFSET_MAX ((uint64_t)INT64_MAX) /* offsets are JSON integers */
 
 enum command_type {
 #define COMMAND(number, NAME, name) COMMAND_##NAME = (number),

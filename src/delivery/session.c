@@ -69,7 +69,7 @@ void session_timer(struct delivery *d, struct session *s)
     struct command leave = {
         .type = COMMAND_GROUP_LEAVE,
         .group_leave = {.group = span_text(member->group->name),
-                        .member_id = span_text(member->id),
+                        .member_id = member->id,
                         .reason = LEAVE_SESSION_EXPIRED},
     };
     d->options.submit(d->options.user, &leave);

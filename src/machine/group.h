@@ -5,14 +5,16 @@
 #include "command/command.h"
 #include "machine/offset_set.h"
 #include "machine/topic.h"
+#include "std/map.h"
 
 struct group;
 
 struct member {
-    struct group *group; /* borrowed */
-    char *id;            /* owned */
-    char *client_id;     /* owned */
-    uint32_t *topic_ids; /* owned: the subscription, ascending */
+    struct group *group;   /* borrowed */
+    uint32_t rank;         /* index among the group's members */
+    struct span id;        /* owned; any bytes, as the next */
+    struct span client_id; /* owned */
+    uint32_t *topic_ids;   /* owned: the subscription, ascending */
     uint32_t topic_count;
     int64_t session_us;
     int64_t visibility_us; /* 0: the topic's own */
@@ -37,8 +39,8 @@ struct group_partition {
     void *readout;               /* delivery's: leases, cursor; not part of the state */
 };
 
-struct departed { /* who left lately, so that leaving twice is harmless */
-    char *member_id;
+struct departed {          /* who left lately, so that leaving twice is harmless */
+    struct span member_id; /* owned */
     int64_t time_us;
 };
 
@@ -50,6 +52,7 @@ struct group {
     int64_t created_us;
     struct member **members; /* owned; longest-serving first */
     uint32_t member_count;
+    struct map by_member_id;             /* of the same members */
     struct group_partition **partitions; /* owned; by topic id, then partition */
     uint32_t partition_count;
     struct departed *departed; /* owned; oldest first, at most DEPARTED_MAX and DEPARTED_KEPT_US */
@@ -59,6 +62,8 @@ struct group {
 enum { DEPARTED_MAX = 1024 };
 #define DEPARTED_KEPT_US (10LL * 60 * 1000 * 1000)
 
+/* All borrowed; NULL if there is none. Cost: O(1) for a member, O(log partitions) for the next two.
+ */
 struct member *group_find_member(const struct group *g, struct span member_id);
 bool group_has_departed(const struct group *g, struct span member_id, int64_t now_us);
 struct group_partition *group_find_partition(const struct group *g, uint32_t topic_id,

@@ -7,8 +7,7 @@
 #include <stdint.h>
 
 #include "std/buf.h"
-#include "std/span.h"
-#include "std/status.h"
+#include "std/wire.h"
 
 struct offset_set {
     struct offset_block *blocks; /* owned; ascending by the offset's high 32 bits; no empty block */
@@ -26,8 +25,13 @@ uint64_t offset_set_count(const struct offset_set *s);
 uint64_t offset_set_next_gap(const struct offset_set *s, uint64_t from);
 /* The smallest member >= from; false if there is none. */
 bool offset_set_next(const struct offset_set *s, uint64_t from, uint64_t *out);
+/* Encodes it as runs, which do not depend on how the set came about: a varint count, then for each
+ * run the varints gap (from the end of the last run, >= 1 but for the first) and size - 1. */
 void offset_set_save(const struct offset_set *s, struct buf *out);
-/* From *cursor on, which moves behind it. Errors: ST_CORRUPT. */
-enum status offset_set_load(struct offset_set *s, struct span bytes, size_t *cursor);
+/* Into an empty set; the reader fails when the bytes are no encoding of a set of offsets below
+ * `end`. *chunk_budget, how many chunks of 65,536 offsets may be touched, goes down: a run of
+ * billions takes no more bytes than one of two. */
+void offset_set_load(struct offset_set *s, struct wire_reader *in, uint64_t end,
+                     uint64_t *chunk_budget);
 
 #endif

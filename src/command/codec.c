@@ -1,0 +1,322 @@
+#include "command/codec.h"
+
+#include "command/record_batch.h"
+#include "std/check.h"
+#include "std/little_endian.h"
+#include "std/wire.h"
+
+enum {
+    VERSION = 1, /* of every type so far */
+    AT_TIME = 8,
+    /* The least that one of them takes, so that a count is never trusted beyond the bytes. */
+    JOINER_SIZE_MIN = 2 + 2 + 4 + 8 + 8 + 4 + 1 + 1,
+    TOPIC_NAME_SIZE_MIN = 2 + 1,
+    ACK_ENTRY_SIZE = 4 + 4 + 8,
+    OFFSET_ENTRY_SIZE_MIN = TOPIC_NAME_SIZE_MIN + 4 + 8,
+};
+
+struct span qualified_name_decode(struct wire_reader *r)
+{
+    struct span name = wire_get_string(r, 1, QUALIFIED_NAME_SIZE_MAX);
+    wire_expect(r, name.size == 0 || memchr(name.data, 0, name.size) == NULL);
+    return name;
+}
+
+static struct span get_member_id(struct wire_reader *r)
+{
+    return wire_get_string(r, 1, MEMBER_ID_SIZE_MAX);
+}
+
+void topic_settings_encode(const struct topic_settings *s, struct buf *out)
+{
+    wire_put_i64(out, s->retention_us);
+    wire_put_i64(out, s->retention_bytes);
+    wire_put_i64(out, s->visibility_us);
+    wire_put_u32(out, s->deliveries_max);
+    wire_put_u8(out, (uint8_t)s->cleanup);
+}
+
+struct topic_settings topic_settings_decode(struct wire_reader *r)
+{
+    struct topic_settings s = {.retention_us = wire_get_i64(r)};
+    s.retention_bytes = wire_get_i64(r);
+    s.visibility_us = wire_get_i64(r);
+    s.deliveries_max = wire_get_u32(r);
+    s.cleanup = wire_get_bool(r) ? CLEANUP_COMPACT : CLEANUP_DELETE;
+    wire_expect(r, s.retention_us >= -1 && s.retention_bytes >= -1);
+    wire_expect(r, s.visibility_us >= 1 && s.deliveries_max >= 1);
+    return s;
+}
+
+static void encode_topic_create(const struct command_topic_create *c, struct buf *out)
+{
+    wire_put_string(out, c->name);
+    wire_put_u32(out, c->partition_count);
+    wire_put_u8(out, c->if_absent);
+    topic_settings_encode(&c->settings, out);
+}
+
+static void decode_topic_create(struct wire_reader *r, struct arena *arena,
+                                struct command_topic_create *out)
+{
+    (void)arena;
+    out->name = qualified_name_decode(r);
+    out->partition_count = wire_get_u32(r);
+    wire_expect(r, out->partition_count >= 1 && out->partition_count <= PARTITIONS_MAX);
+    out->if_absent = wire_get_bool(r);
+    out->settings = topic_settings_decode(r);
+}
+
+static void encode_topic_delete(const struct command_topic_delete *c, struct buf *out)
+{
+    wire_put_string(out, c->name);
+}
+
+static void decode_topic_delete(struct wire_reader *r, struct arena *arena,
+                                struct command_topic_delete *out)
+{
+    (void)arena;
+    out->name = qualified_name_decode(r);
+}
+
+static void encode_publish(const struct command_publish *c, struct buf *out)
+{
+    wire_put_u32(out, c->topic_id);
+    wire_put_u32(out, c->partition_count);
+    wire_put_u32(out, c->keyless_count);
+    wire_put_u32(out, c->entry_count);
+    buf_put_span(out, c->entries);
+}
+
+/* Takes one entry off the reader; the number of its messages, 0 when it failed. */
+static uint32_t decode_publish_entry(struct wire_reader *r, const struct command_publish *publish)
+{
+    uint32_t target = wire_get_u32(r);
+    uint32_t size = wire_get_u32(r);
+    uint32_t slot = target & ~PUBLISH_KEYLESS;
+    wire_expect(r, slot < publish->partition_count);
+    wire_expect(r, (target & PUBLISH_KEYLESS) == 0 || slot < publish->keyless_count);
+    struct span batch = wire_get_bytes(r, size);
+    struct batch_header header = {0};
+    wire_expect(r, wire_ok(r) && batch_header_read(batch, &header) == ST_OK);
+    wire_expect(r, header.size == size);
+    return wire_ok(r) ? header.count : 0;
+}
+
+static void decode_publish(struct wire_reader *r, struct arena *arena, struct command_publish *out)
+{
+    (void)arena;
+    out->topic_id = wire_get_u32(r);
+    out->partition_count = wire_get_u32(r);
+    out->keyless_count = wire_get_u32(r);
+    wire_expect(r, out->partition_count >= 1 && out->partition_count <= PARTITIONS_MAX);
+    out->entry_count =
+        wire_get_count(r, 1, MESSAGES_PER_PUBLISH_MAX, PUBLISH_ENTRY_SIZE + BATCH_HEADER_SIZE);
+    out->entries = r->left;
+    uint64_t messages = 0;
+    for (uint32_t i = 0; i < out->entry_count && wire_ok(r); i++)
+        messages += decode_publish_entry(r, out);
+    wire_expect(r, messages <= MESSAGES_PER_PUBLISH_MAX && out->keyless_count <= messages);
+}
+
+static void encode_joiner(const struct joiner *j, struct buf *out)
+{
+    wire_put_string(out, j->member_id);
+    wire_put_string(out, j->client_id);
+    wire_put_u32(out, j->topic_count);
+    for (uint32_t i = 0; i < j->topic_count; i++)
+        wire_put_string(out, j->topics[i]);
+    wire_put_i64(out, j->session_us);
+    wire_put_i64(out, j->visibility_us);
+    wire_put_u32(out, j->in_flight_max);
+    wire_put_u8(out, j->rejoin);
+    wire_put_u8(out, j->from_latest);
+}
+
+static void decode_joiner(struct wire_reader *r, struct arena *arena, struct joiner *out)
+{
+    out->member_id = get_member_id(r);
+    out->client_id = wire_get_string(r, 1, NAME_SIZE_MAX);
+    out->topic_count = wire_get_count(r, 1, TOPICS_PER_MEMBER_MAX, TOPIC_NAME_SIZE_MIN);
+    out->topics = arena_array(arena, out->topic_count, sizeof *out->topics);
+    for (uint32_t i = 0; i < out->topic_count; i++)
+        out->topics[i] = qualified_name_decode(r);
+    out->session_us = wire_get_i64(r);
+    out->visibility_us = wire_get_i64(r);
+    out->in_flight_max = wire_get_u32(r);
+    out->rejoin = wire_get_bool(r);
+    out->from_latest = wire_get_bool(r);
+    wire_expect(r, out->session_us >= 1 && out->visibility_us >= 0 && out->in_flight_max >= 1);
+}
+
+static void encode_group_join(const struct command_group_join *c, struct buf *out)
+{
+    wire_put_string(out, c->group);
+    wire_put_u32(out, c->joiner_count);
+    for (uint32_t i = 0; i < c->joiner_count; i++)
+        encode_joiner(&c->joiners[i], out);
+}
+
+static void decode_group_join(struct wire_reader *r, struct arena *arena,
+                              struct command_group_join *out)
+{
+    out->group = qualified_name_decode(r);
+    out->joiner_count = wire_get_count(r, 1, MEMBERS_PER_GROUP_MAX, JOINER_SIZE_MIN);
+    out->joiners = arena_array(arena, out->joiner_count, sizeof *out->joiners);
+    for (uint32_t i = 0; i < out->joiner_count && wire_ok(r); i++)
+        decode_joiner(r, arena, &out->joiners[i]);
+}
+
+static void encode_group_leave(const struct command_group_leave *c, struct buf *out)
+{
+    wire_put_string(out, c->group);
+    wire_put_string(out, c->member_id);
+    wire_put_u8(out, (uint8_t)c->reason);
+}
+
+static void decode_group_leave(struct wire_reader *r, struct arena *arena,
+                               struct command_group_leave *out)
+{
+    (void)arena;
+    out->group = qualified_name_decode(r);
+    out->member_id = get_member_id(r);
+    out->reason = wire_get_bool(r) ? LEAVE_SESSION_EXPIRED : LEAVE_ASKED;
+}
+
+static void encode_group_delete(const struct command_group_delete *c, struct buf *out)
+{
+    wire_put_string(out, c->group);
+}
+
+static void decode_group_delete(struct wire_reader *r, struct arena *arena,
+                                struct command_group_delete *out)
+{
+    (void)arena;
+    out->group = qualified_name_decode(r);
+}
+
+static void encode_ack(const struct command_ack *c, struct buf *out)
+{
+    wire_put_u32(out, c->group_id);
+    wire_put_u32(out, c->entry_count);
+    for (uint32_t i = 0; i < c->entry_count; i++) {
+        wire_put_u32(out, c->entries[i].topic_id);
+        wire_put_u32(out, c->entries[i].partition);
+        wire_put_u64(out, c->entries[i].offset);
+    }
+}
+
+static void decode_ack(struct wire_reader *r, struct arena *arena, struct command_ack *out)
+{
+    out->group_id = wire_get_u32(r);
+    out->entry_count = wire_get_count(r, 1, ACKS_PER_COMMAND_MAX, ACK_ENTRY_SIZE);
+    out->entries = arena_array(arena, out->entry_count, sizeof *out->entries);
+    for (uint32_t i = 0; i < out->entry_count; i++) {
+        out->entries[i].topic_id = wire_get_u32(r);
+        out->entries[i].partition = wire_get_u32(r);
+        out->entries[i].offset = wire_get_u64(r);
+    }
+}
+
+static void encode_offsets_commit(const struct command_offsets_commit *c, struct buf *out)
+{
+    wire_put_string(out, c->group);
+    wire_put_string(out, c->member_id);
+    wire_put_i64(out, c->generation);
+    wire_put_u32(out, c->entry_count);
+    for (uint32_t i = 0; i < c->entry_count; i++) {
+        wire_put_string(out, c->entries[i].topic);
+        wire_put_u32(out, c->entries[i].partition);
+        wire_put_u64(out, c->entries[i].offset);
+    }
+}
+
+static void decode_offsets_commit(struct wire_reader *r, struct arena *arena,
+                                  struct command_offsets_commit *out)
+{
+    out->group = qualified_name_decode(r);
+    out->member_id = get_member_id(r);
+    out->generation = wire_get_i64(r);
+    out->entry_count = wire_get_count(r, 1, OFFSETS_PER_COMMIT_MAX, OFFSET_ENTRY_SIZE_MIN);
+    out->entries = arena_array(arena, out->entry_count, sizeof *out->entries);
+    for (uint32_t i = 0; i < out->entry_count && wire_ok(r); i++) {
+        out->entries[i].topic = qualified_name_decode(r);
+        out->entries[i].partition = wire_get_u32(r);
+        out->entries[i].offset = wire_get_u64(r);
+        wire_expect(r, out->entries[i].offset <= OFFSET_MAX);
+    }
+}
+
+void command_encode(const struct command *cmd, struct buf *out)
+{
+    size_t start = out->size;
+    wire_put_u32(out, 0);
+    wire_put_u16(out, (uint16_t)cmd->type);
+    wire_put_u16(out, VERSION);
+    wire_put_i64(out, cmd->time_us);
+    switch (cmd->type) {
+#define COMMAND(number, NAME, name)                                                                \
+    case COMMAND_##NAME:                                                                           \
+        encode_##name(&cmd->name, out);                                                            \
+        break;
+#include "command/commands.def"
+#undef COMMAND
+    default:
+        CHECK(!"a command type without an encoding");
+    }
+    if (out->overflowed)
+        return; /* the buffer remembers */
+    CHECK(out->size - start <= UINT32_MAX);
+    store_u32(out->data + start, (uint32_t)(out->size - start));
+}
+
+static bool decode_body(struct wire_reader *r, struct arena *arena, struct command *out)
+{
+    switch (out->type) {
+#define COMMAND(number, NAME, name)                                                                \
+    case COMMAND_##NAME:                                                                           \
+        decode_##name(r, arena, &out->name);                                                       \
+        return wire_at_end(r);
+#include "command/commands.def"
+#undef COMMAND
+    default:
+        return false;
+    }
+}
+
+enum status command_decode(struct span bytes, struct arena *arena, struct command *out)
+{
+    *out = (struct command){0};
+    struct wire_reader r;
+    wire_reader_init(&r, bytes);
+    uint32_t size = wire_get_u32(&r);
+    uint16_t type = wire_get_u16(&r);
+    uint16_t version = wire_get_u16(&r);
+    out->time_us = wire_get_i64(&r);
+    wire_expect(&r, size == bytes.size && version == VERSION && out->time_us >= 0);
+    if (!wire_ok(&r))
+        return ST_CORRUPT;
+    out->type = (enum command_type)type;
+    return decode_body(&r, arena, out) ? ST_OK : ST_CORRUPT;
+}
+
+void command_stamp(uint8_t *record, int64_t time_us)
+{
+    store_u64(record + AT_TIME, (uint64_t)time_us);
+}
+
+bool publish_entry_next(const struct command_publish *publish, size_t *cursor,
+                        struct publish_entry *out_entry, struct span *out_batch)
+{
+    struct span entries = publish->entries;
+    CHECK(*cursor <= entries.size);
+    if (*cursor == entries.size)
+        return false;
+    CHECK(entries.size - *cursor >= PUBLISH_ENTRY_SIZE);
+    const uint8_t *at = entries.data + *cursor;
+    *out_entry = (struct publish_entry){.target = load_u32(at), .size = load_u32(at + 4)};
+    CHECK(out_entry->size <= entries.size - *cursor - PUBLISH_ENTRY_SIZE);
+    *out_batch = span_of(at + PUBLISH_ENTRY_SIZE, out_entry->size);
+    *cursor += PUBLISH_ENTRY_SIZE + (size_t)out_entry->size;
+    return true;
+}

@@ -1,0 +1,233 @@
+/* The state as bytes, and back. docs/disk-format.md has the layout; tests/golden/ keeps an image of
+ * each version, which must load for ever. */
+#define XXH_INLINE_ALL
+#include <stdlib.h>
+#include <xxhash.h>
+
+#include "command/codec.h"
+#include "machine/state.h"
+#include "std/alloc.h"
+#include "std/check.h"
+
+enum {
+    VERSION = 1,
+    OWNER_NONE = 0, /* else rank + 1 */
+    /* The least that one of them takes, so that a count is never trusted beyond the bytes. */
+    PARTITION_SIZE = 4 * 8,
+    TOPIC_SIZE_MIN = 4 + 3 + 8 + 29 + 4 + 4 + PARTITION_SIZE,
+    MEMBER_SIZE_MIN = 3 + 3 + 4 + 8 + 8 + 4 + 1 + 8 + 4,
+    GROUP_PARTITION_SIZE_MIN = 4 + 4 + 4 + 8 + 1,
+    DEPARTED_SIZE_MIN = 3 + 8,
+    GROUP_SIZE_MIN = 4 + 3 + 4 + 8 + 8 + 4 + 4 + 4,
+};
+/* How many chunks of 65,536 offsets the done sets of an image may touch, all together. */
+#define DONE_CHUNKS_MAX (1ULL << 20)
+
+static void save_topic(const struct topic *t, struct buf *out)
+{
+    wire_put_u32(out, t->id);
+    wire_put_string(out, topic_name(t));
+    wire_put_i64(out, t->created_us);
+    topic_settings_encode(&t->settings, out);
+    wire_put_u32(out, t->round_robin);
+    wire_put_u32(out, t->partition_count);
+    for (uint32_t i = 0; i < t->partition_count; i++) {
+        const struct partition *p = &t->partitions[i];
+        wire_put_u64(out, p->start_offset);
+        wire_put_u64(out, p->next_offset);
+        wire_put_u64(out, p->message_count);
+        wire_put_u64(out, p->size_bytes);
+    }
+}
+
+static void save_member(const struct member *member, struct buf *out)
+{
+    wire_put_string(out, member->id);
+    wire_put_string(out, member->client_id);
+    wire_put_u32(out, member->topic_count);
+    for (uint32_t i = 0; i < member->topic_count; i++)
+        wire_put_u32(out, member->topic_ids[i]);
+    wire_put_i64(out, member->session_us);
+    wire_put_i64(out, member->visibility_us);
+    wire_put_u32(out, member->in_flight_max);
+    wire_put_u8(out, member->from_latest);
+    wire_put_i64(out, member->joined_us);
+    wire_put_u32(out, member->changed_generation);
+}
+
+static void save_group(const struct group *g, struct buf *out)
+{
+    wire_put_u32(out, g->id);
+    wire_put_string(out, span_text(g->name));
+    wire_put_u32(out, g->generation);
+    wire_put_u64(out, g->rebalance_count);
+    wire_put_i64(out, g->created_us);
+    wire_put_u32(out, g->member_count);
+    for (uint32_t i = 0; i < g->member_count; i++)
+        save_member(g->members[i], out);
+    wire_put_u32(out, g->partition_count);
+    for (uint32_t i = 0; i < g->partition_count; i++) {
+        const struct group_partition *gp = g->partitions[i];
+        wire_put_u32(out, gp->partition->topic->id);
+        wire_put_u32(out, gp->partition->index);
+        wire_put_u32(out, gp->owner == NULL ? OWNER_NONE : gp->owner->rank + 1);
+        wire_put_u64(out, gp->position);
+        offset_set_save(&gp->done, out);
+    }
+    wire_put_u32(out, g->departed_count);
+    for (uint32_t i = 0; i < g->departed_count; i++) {
+        wire_put_string(out, g->departed[i].member_id);
+        wire_put_i64(out, g->departed[i].time_us);
+    }
+}
+
+void machine_save(const struct machine *m, struct buf *out)
+{
+    wire_put_u32(out, VERSION);
+    wire_put_u64(out, m->applied_index);
+    wire_put_i64(out, m->time_us);
+    wire_put_u32(out, m->next_topic_id);
+    wire_put_u32(out, m->next_group_id);
+    wire_put_u32(out, m->topic_count);
+    for (uint32_t i = 0; i < m->topic_count; i++)
+        save_topic(m->topics[i], out);
+    wire_put_u32(out, m->group_count);
+    for (uint32_t i = 0; i < m->group_count; i++)
+        save_group(m->groups[i], out);
+}
+
+uint64_t machine_digest(const struct machine *m)
+{
+    struct buf image;
+    buf_init(&image, SIZE_MAX);
+    machine_save(m, &image);
+    uint64_t digest = XXH3_64bits(image.data, image.size);
+    buf_fini(&image);
+    return digest;
+}
+
+/* Loading. What a thing cannot be linked in with (its id, its name, who refers to it) is checked
+ * before; every other rule by machine_find_broken() at the end. */
+
+static void load_topic(struct machine *m, struct wire_reader *r)
+{
+    uint32_t id = wire_get_u32(r);
+    struct span name = qualified_name_decode(r);
+    int64_t created_us = wire_get_i64(r);
+    struct topic_settings settings = topic_settings_decode(r);
+    uint32_t round_robin = wire_get_u32(r);
+    uint32_t partition_count = wire_get_count(r, 1, PARTITIONS_MAX, PARTITION_SIZE);
+    wire_expect(r, m->topic_count == 0 || m->topics[m->topic_count - 1]->id < id);
+    wire_expect(r, wire_ok(r) && machine_find_topic(m, name) == NULL);
+    if (!wire_ok(r))
+        return;
+    struct topic *t = topic_new(id, name, partition_count);
+    t->created_us = created_us;
+    t->settings = settings;
+    t->round_robin = round_robin;
+    for (uint32_t i = 0; i < partition_count; i++) {
+        struct partition *p = &t->partitions[i];
+        p->start_offset = wire_get_u64(r);
+        p->next_offset = wire_get_u64(r);
+        p->message_count = wire_get_u64(r);
+        p->size_bytes = wire_get_u64(r);
+        wire_expect(r, p->next_offset <= OFFSET_MAX);
+    }
+    machine_add_topic(m, t);
+}
+
+static void load_member(struct machine *m, struct group *g, struct wire_reader *r)
+{
+    struct span id = wire_get_string(r, 1, MEMBER_ID_SIZE_MAX);
+    struct span client_id = wire_get_string(r, 1, NAME_SIZE_MAX);
+    wire_expect(r, wire_ok(r) && group_find_member(g, id) == NULL);
+    uint32_t topic_count = wire_get_count(r, 0, TOPICS_PER_MEMBER_MAX, sizeof(uint32_t));
+    if (!wire_ok(r))
+        return;
+    struct member *member = group_add_member(g, id, client_id);
+    uint32_t *topic_ids = alloc_array((size_t)topic_count + 1, sizeof *topic_ids);
+    for (uint32_t i = 0; i < topic_count; i++) {
+        topic_ids[i] = wire_get_u32(r);
+        wire_expect(r, machine_topic_by_id(m, topic_ids[i]) != NULL);
+    }
+    member_subscribe(member, topic_ids, topic_count);
+    member->session_us = wire_get_i64(r);
+    member->visibility_us = wire_get_i64(r);
+    member->in_flight_max = wire_get_u32(r);
+    member->from_latest = wire_get_bool(r);
+    member->joined_us = wire_get_i64(r);
+    member->changed_generation = wire_get_u32(r);
+}
+
+static void load_group_partition(struct machine *m, struct group *g, struct wire_reader *r,
+                                 uint64_t *chunk_budget)
+{
+    const struct topic *t = machine_topic_by_id(m, wire_get_u32(r));
+    uint32_t partition = wire_get_u32(r);
+    uint32_t owner = wire_get_u32(r);
+    uint64_t position = wire_get_u64(r);
+    wire_expect(r, t != NULL && partition < t->partition_count && owner <= g->member_count);
+    if (!wire_ok(r) || t == NULL)
+        return;
+    uint32_t known = g->partition_count;
+    struct group_partition *gp = group_need_partition(g, &t->partitions[partition]);
+    /* In order and without doubles: it became the last. */
+    wire_expect(r, g->partition_count == known + 1 && g->partitions[known] == gp);
+    if (!wire_ok(r))
+        return;
+    gp->owner = owner == OWNER_NONE ? NULL : g->members[owner - 1];
+    gp->position = position;
+    offset_set_load(&gp->done, r, gp->partition->next_offset, chunk_budget);
+}
+
+static void load_group(struct machine *m, struct wire_reader *r, uint64_t *chunk_budget)
+{
+    uint32_t id = wire_get_u32(r);
+    struct span name = qualified_name_decode(r);
+    wire_expect(r, m->group_count == 0 || m->groups[m->group_count - 1]->id < id);
+    wire_expect(r, wire_ok(r) && machine_find_group(m, name) == NULL);
+    if (!wire_ok(r))
+        return;
+    struct group *g = group_new(id, name);
+    machine_add_group(m, g);
+    g->generation = wire_get_u32(r);
+    g->rebalance_count = wire_get_u64(r);
+    g->created_us = wire_get_i64(r);
+    uint32_t count = wire_get_count(r, 0, MEMBERS_PER_GROUP_MAX, MEMBER_SIZE_MIN);
+    for (uint32_t i = 0; i < count && wire_ok(r); i++)
+        load_member(m, g, r);
+    count = wire_get_count(r, 0, PARTITIONS_TOTAL_MAX, GROUP_PARTITION_SIZE_MIN);
+    for (uint32_t i = 0; i < count && wire_ok(r); i++)
+        load_group_partition(m, g, r, chunk_budget);
+    count = wire_get_count(r, 0, DEPARTED_MAX, DEPARTED_SIZE_MIN);
+    for (uint32_t i = 0; i < count && wire_ok(r); i++) {
+        struct span member_id = wire_get_string(r, 1, MEMBER_ID_SIZE_MAX);
+        int64_t time_us = wire_get_i64(r);
+        if (wire_ok(r))
+            group_load_departed(g, member_id, time_us);
+    }
+    if (wire_ok(r))
+        group_fill_assigned(g, 0);
+}
+
+enum status machine_load(struct machine *m, struct span bytes)
+{
+    CHECK(m->applied_index == 0 && m->topic_count == 0 && m->group_count == 0);
+    struct wire_reader r;
+    wire_reader_init(&r, bytes);
+    wire_expect(&r, wire_get_u32(&r) == VERSION);
+    m->applied_index = wire_get_u64(&r);
+    m->time_us = wire_get_i64(&r);
+    m->next_topic_id = wire_get_u32(&r);
+    m->next_group_id = wire_get_u32(&r);
+    uint32_t count = wire_get_count(&r, 0, TOPICS_MAX, TOPIC_SIZE_MIN);
+    for (uint32_t i = 0; i < count && wire_ok(&r); i++)
+        load_topic(m, &r);
+    uint64_t chunk_budget = DONE_CHUNKS_MAX;
+    count = wire_get_count(&r, 0, GROUPS_MAX, GROUP_SIZE_MIN);
+    for (uint32_t i = 0; i < count && wire_ok(&r); i++)
+        load_group(m, &r, &chunk_budget);
+    if (!wire_at_end(&r) || machine_find_broken(m) != NULL)
+        return ST_CORRUPT;
+    return ST_OK;
+}

@@ -1,0 +1,55 @@
+#include "machine/topic.h"
+
+#include <stdlib.h>
+
+#include "machine/state.h"
+#include "std/alloc.h"
+#include "std/check.h"
+
+struct topic *topic_new(uint32_t id, struct span name, uint32_t partition_count)
+{
+    CHECK(partition_count >= 1 && partition_count <= PARTITIONS_MAX);
+    struct topic *t = new_zero(struct topic);
+    t->id = id;
+    t->name = alloc_string((const char *)name.data, name.size);
+    t->partition_count = partition_count;
+    t->partitions = alloc_array(partition_count, sizeof *t->partitions);
+    for (uint32_t i = 0; i < partition_count; i++) {
+        t->partitions[i].topic = t;
+        t->partitions[i].index = i;
+    }
+    return t;
+}
+
+void topic_free(struct topic *t)
+{
+    free(t->partitions);
+    free(t->name);
+    free(t);
+}
+
+void machine_add_topic(struct machine *m, struct topic *t)
+{
+    CHECK(m->topic_count == 0 || m->topics[m->topic_count - 1]->id < t->id);
+    if (m->topic_count == m->topic_capacity) {
+        m->topic_capacity = m->topic_capacity == 0 ? 16 : m->topic_capacity * 2;
+        m->topics = alloc_resize(m->topics, m->topic_capacity, sizeof *m->topics);
+    }
+    m->topics[m->topic_count++] = t;
+    m->partition_total += t->partition_count;
+    map_put(&m->topics_by_name, topic_name(t), t);
+    map_put_number(&m->topics_by_id, t->id, t);
+}
+
+void machine_remove_topic(struct machine *m, struct topic *t)
+{
+    map_remove(&m->topics_by_name, topic_name(t));
+    map_remove_number(&m->topics_by_id, t->id);
+    uint32_t i = 0;
+    while (m->topics[i] != t)
+        CHECK(++i < m->topic_count);
+    m->topic_count--;
+    memmove(&m->topics[i], &m->topics[i + 1], (m->topic_count - i) * sizeof(struct topic *));
+    m->partition_total -= t->partition_count;
+    topic_free(t);
+}
