@@ -1,10 +1,10 @@
 /* Message bodies of one partition: record batches in segment files, read by offset or by time.
  *
- * Files in `<dir>/`, named by the first offset: `<20 digits>.log` (batches back to back),
- * `.index` (sparse: one entry a ~4 KiB of log: offset, position) and `.time` (sparse: time,
- * offset). The last segment is appended to; earlier ones are sealed and never change. Appends go to
- * the page cache only: until log_sync() the journal covers them, and recovery cuts the log back to
- * the snapshot's length and replays.
+ * Files in `<dir>/`, named by the first offset: `<20 digits>.log` (batches back to back) and
+ * `.index` (sparse: one entry for each 4 KiB of log or more: offset, position, time). The last
+ * segment is appended to; earlier ones are sealed and never change. Appends go to the page cache
+ * only: until log_sync() the journal covers them, and recovery cuts the log back to the snapshot's
+ * length and replays.
  *
  * Thread: the shard's owns the log. A log_range may be read by any thread while the shard appends
  * or even deletes: it holds a reference to its segment. */
@@ -21,13 +21,15 @@ struct partition_log;
 struct log_segment;
 
 struct log_options {
-    uint64_t segment_bytes; /* a segment is sealed once it is this large; 64 MiB */
+    uint64_t segment_bytes; /* a segment is sealed once it is this large; 64 MiB; <= 1 GiB */
+    bool read_only;         /* for looking at it: nothing is cut or written */
 };
 
-/* Opens the log in `dir` (made if missing) and cuts it to `next_offset`, the snapshot's: batches at
- * or beyond it are dropped (replay appends them again). Sealed segments are not read, their indexes
- * are. Errors: ST_IO, ST_CORRUPT (file and position in *out_problem): e.g. the log ends before
- * next_offset. */
+/* Opens the log in `dir`, which is made by the first append, and cuts it to `next_offset`, the
+ * snapshot's: batches at or beyond it are dropped (replay appends them again). Of sealed segments
+ * only the index and its last few KiB are read, unless the index is damaged; it is derived, so it
+ * is built anew then. Errors: ST_IO, ST_CORRUPT (file and position in *out_problem): e.g. the log
+ * ends before next_offset. */
 enum status partition_log_open(const char *dir, const struct log_options *options,
                                uint64_t start_offset, uint64_t next_offset,
                                struct partition_log **out, struct journal_problem *out_problem);
@@ -36,9 +38,12 @@ void partition_log_close(struct partition_log *log); /* accepts NULL; ranges sta
 enum status partition_log_remove_dir(const char *dir);
 
 /* Appends one whole batch, patching base offset and time as it is copied. base_offset is the log's
- * next. Errors: ST_IO: the log is unusable from then on. */
+ * next; time_us does not fall. Small batches are gathered until partition_log_flush().
+ * Errors: ST_IO: the log is unusable from then on. */
 enum status partition_log_append(struct partition_log *log, struct span batch, uint64_t base_offset,
                                  int64_t time_us);
+/* Writes what was gathered, before anyone is told of it or may look for it. Errors: ST_IO. */
+enum status partition_log_flush(struct partition_log *log);
 uint64_t partition_log_next_offset(const struct partition_log *log);
 uint64_t partition_log_size_bytes(const struct partition_log *log);
 
@@ -47,15 +52,17 @@ uint64_t partition_log_size_bytes(const struct partition_log *log);
 struct log_range {
     struct log_segment *segment; /* a reference; NULL: nothing there */
     uint64_t position;           /* of a batch's first byte */
+    uint64_t offset;             /* of that batch's first record */
     uint64_t end;                /* bytes of the segment that may be read */
     uint64_t limit_offset;       /* the first offset that is not in this segment (yet) */
     bool last;                   /* false: another segment follows */
 };
 /* Gives: *out, to be released; segment NULL when offset is at or beyond the end. An offset below
- * the start finds the first retained batch. Cost: O(log index entries), no I/O. */
+ * the start finds the first retained batch. The log is flushed. Cost: O(log index entries), no I/O.
+ */
 void partition_log_find(const struct partition_log *log, uint64_t offset, struct log_range *out);
-/* The first offset whose batch has time >= time_us; next_offset if none. Cost: one read of <= 8
- * KiB. */
+/* The first offset whose batch has time >= time_us; next_offset if none. The log is
+ * flushed. Cost: one read of 8 KiB. Errors: ST_IO, ST_CORRUPT. */
 enum status partition_log_find_time(const struct partition_log *log, int64_t time_us,
                                     uint64_t *out_offset);
 void log_range_release(struct log_range *range); /* any thread */
@@ -65,13 +72,15 @@ enum status log_range_read(const struct log_range *range, uint64_t position, voi
 const char *log_range_path(const struct log_range *range);
 
 /* What must be on the disk before a snapshot that covers it: references to the segments written
- * since the last call. Taken on the shard's thread, synced on any, released by log_sync(). */
+ * since the last call. Taken on the shard's thread from flushed logs, synced on any thread. */
 struct log_dirty {
     struct log_segment **segments; /* owned array of references */
     uint32_t count;
 };
+/* Adds to *add_to, which is zero at first. Writes the index file, too. */
 void partition_log_take_dirty(struct partition_log *log, struct log_dirty *add_to);
-enum status log_sync(
-    struct log_dirty *dirty); /* syncs log, index and time files, and new directories' entries */
+/* Syncs them and the entries of new files and directories, up to the directory that holds the
+ * topics; releases them, also on errors. Errors: ST_IO: must not be tried again. */
+enum status log_sync(struct log_dirty *dirty);
 
 #endif

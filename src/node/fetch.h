@@ -18,11 +18,13 @@ struct fetch {
     const struct log_range *range; /* borrowed */
     uint64_t position;             /* of the next byte to read from the file */
     uint64_t from;                 /* smallest offset wanted */
+    uint64_t batch_offset;         /* of the next batch */
     struct buf window;             /* bytes read and not yet walked */
     size_t batch_start;            /* of the current batch in window */
     struct batch_header batch;     /* count 0: none */
     size_t cursor;                 /* in the current batch */
     uint32_t next_record;
+    size_t step; /* how much to read next */
 };
 
 void fetch_init(struct fetch *f, const struct log_range *range,
