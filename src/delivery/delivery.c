@@ -161,15 +161,19 @@ void delivery_on_member_gone(struct delivery *d, struct group *group, struct mem
 
 void delivery_on_group_deleted(struct delivery *d, struct group *group)
 {
-    forget_group(d, group);
+    CHECK(d->leases.in_flight <= d->leases.lease_count);
+    CHECK(group != NULL); /* its members and partitions have gone one by one before */
 }
 
 void delivery_on_group_partition_gone(struct delivery *d, struct group_partition *gp)
 {
-    struct member *owner = gp->owner;
-    readout_free(gp->readout, &d->leases);
-    if (owner != NULL)
-        waiting_wake(d, owner->session); /* it may have been at its limit */
+    struct readout *r = gp->readout;
+    if (r == NULL)
+        return;
+    for (uint32_t i = 0; i < r->table_capacity; i++)
+        if (r->table[i] != NULL) /* whoever held one has room again */
+            waiting_wake(d, session_of_holder(r->table[i]->holder));
+    readout_free(r, &d->leases);
 }
 
 void delivery_on_position_moved(struct delivery *d, struct group_partition *gp)

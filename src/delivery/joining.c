@@ -52,9 +52,11 @@ static void batch_submit(struct delivery *d, struct join_batch *batch)
     for (const struct join_request *join = batch->first; join != NULL; join = join->next)
         joiners[count++] = join->joiner;
     CHECK(count == batch->count);
+    const struct join_request *first = batch->first;
+    CHECK(first != NULL);
     struct command cmd = {
         .type = COMMAND_GROUP_JOIN,
-        .group_join = {.group = batch->first->group, .joiners = joiners, .joiner_count = count},
+        .group_join = {.group = first->group, .joiners = joiners, .joiner_count = count},
     };
     d->options.submit(d->options.user, &cmd);
     free(joiners);
@@ -64,6 +66,7 @@ static struct join_batch *find_window(const struct joining *j, struct span group
 {
     for (struct list_node *node = j->windows.next; node != &j->windows; node = node->next) {
         struct join_batch *window = list_entry(node, struct join_batch, link);
+        CHECK(window->first != NULL);
         if (span_equal(window->first->group, group))
             return window;
     }

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "std/check.h"
+
 struct list_node {
     struct list_node *prev;
     struct list_node *next; /* NULL: on no list */
@@ -33,6 +35,7 @@ static inline bool list_empty(const struct list_node *head)
 
 static inline void list_push(struct list_node *head, struct list_node *node) /* at the end */
 {
+    CHECK(head->prev != NULL);
     node->prev = head->prev;
     node->next = head;
     head->prev->next = node;
@@ -41,6 +44,7 @@ static inline void list_push(struct list_node *head, struct list_node *node) /* 
 
 static inline void list_remove(struct list_node *node)
 {
+    CHECK(node->prev != NULL);
     node->prev->next = node->next;
     node->next->prev = node->prev;
     node->prev = NULL;

@@ -17,6 +17,7 @@
 
 /*    name               rounds */
 #define PROPERTIES(X)                                                                              \
+    X(delivery, 100)                                                                               \
     X(json_documents, 3000)                                                                        \
     X(json_broken_documents, 10000)                                                                \
     X(publish_requests, 3000)

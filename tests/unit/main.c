@@ -8,6 +8,7 @@
     X(bench_http)                                                                                  \
     X(config)                                                                                      \
     X(crc32c)                                                                                      \
+    X(delivery)                                                                                    \
     X(duration)                                                                                    \
     X(histogram)                                                                                   \
     X(json_scan)                                                                                   \
@@ -16,6 +17,7 @@
     X(message_write)                                                                               \
     X(murmur3)                                                                                     \
     X(publish_builder)                                                                             \
+    X(readout)                                                                                     \
     X(receipt)                                                                                     \
     X(target)                                                                                      \
     X(timestamp)                                                                                   \
