@@ -54,6 +54,7 @@ static void add_runs(struct poll_request *poll, const struct group_partition *gp
 {
     struct delivered *copy = arena_array(poll->arena, count, sizeof *copy);
     memcpy(copy, messages, count * sizeof *copy);
+    struct span topic = arena_copy(poll->arena, span_text(gp->partition->topic->name));
     for (uint32_t begin = 0, end = 1; end <= count; end++) {
         if (end < count && copy[end].offset - copy[end - 1].offset <= RUN_GAP_MAX)
             continue;
@@ -66,7 +67,7 @@ static void add_runs(struct poll_request *poll, const struct group_partition *gp
             poll->runs = runs;
         }
         poll->runs[poll->run_count++] = (struct delivered_run){
-            .topic = span_text(gp->partition->topic->name),
+            .topic = topic,
             .group_id = gp->group->id,
             .topic_id = gp->partition->topic->id,
             .partition = gp->partition->index,
