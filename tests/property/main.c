@@ -20,6 +20,7 @@
     X(delivery, 100)                                                                               \
     X(json_documents, 3000)                                                                        \
     X(json_broken_documents, 10000)                                                                \
+    X(machine_commands, 200)                                                                       \
     X(publish_requests, 3000)
 
 #define DECLARE(name, rounds) void property_##name(uint64_t seed);
