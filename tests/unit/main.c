@@ -15,6 +15,7 @@
     X(json_write)                                                                                  \
     X(lease)                                                                                       \
     X(message_write)                                                                               \
+    X(metrics)                                                                                     \
     X(murmur3)                                                                                     \
     X(publish_builder)                                                                             \
     X(readout)                                                                                     \
