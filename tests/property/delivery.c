@@ -431,6 +431,13 @@ static void pass(int64_t us)
     }
 }
 
+static void see_positions(void *user, struct group *group)
+{
+    CHECK(user == NULL);
+    for (uint32_t i = 0; i < group->partition_count; i++)
+        readings_of_gp(group->partitions[i])->position_seen = group->partitions[i]->position;
+}
+
 static void step_restart(void)
 {
     while (world_apply(&t.world))
@@ -439,11 +446,7 @@ static void step_restart(void)
     world_restart(&t.world, t.boot);
     memset(t.readings, 0, t.reading_count * sizeof *t.readings);
     t.reading_count = 0;
-    for (unsigned i = 0; i < t.receipt_count; i++) {
-        struct group_partition *gp = partition_of(&t.receipts[i]);
-        if (gp != NULL)
-            readings_of_gp(gp)->position_seen = gp->position;
-    }
+    machine_each_group(t.world.machine, see_positions, NULL);
     for (unsigned i = 0; i < MEMBERS; i++)
         t.people[i].asked = false;
 }
