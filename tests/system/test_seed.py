@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
-from harness import BINARY, PATIENCE, ROOT, START_SECONDS, Broker
+from harness import PATIENCE, ROOT, START_SECONDS, Broker, eventually
 
 SEED = pathlib.Path(__file__).parent / "seed"
 README = ROOT.parent / "shared/seed-readme.md"
@@ -111,22 +111,35 @@ def program(name: str) -> str:
     return (SEED / name).read_text()
 
 
-def read_until(
-    process: "subprocess.Popen[str]", pattern: str, count: int, seconds: float
-) -> list[str]:
-    """Lines of its output until `count` of them match."""
-    assert process.stdout is not None
-    lines: list[str] = []
-    end = time.monotonic() + seconds * PATIENCE
-    while sum(bool(re.search(pattern, line)) for line in lines) < count:
-        left = end - time.monotonic()
-        assert left > 0, "too slow:\n" + "".join(lines[-100:])
-        # Unbuffered below the text layer's own buffer: ask it only when there is something.
-        if select.select([process.stdout], [], [], min(left, 0.2))[0]:
-            line = process.stdout.readline()
-            assert line, "it ended early:\n" + "".join(lines[-100:])
-            lines.append(line)
-    return lines
+class Output:
+    """The lines a program has printed so far."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+
+    def matching(self, pattern: str) -> list[str]:
+        return [line for line in list(self.lines) if re.search(pattern, line)]
+
+    def wait(self, pattern: str, count: int, seconds: float) -> list[str]:
+        def there() -> bool:
+            assert self.process.poll() is None, "it ended:\n" + "".join(self.lines[-50:])
+            return len(self.matching(pattern)) >= count
+
+        eventually(there, seconds)
+        return self.matching(pattern)
+
+    def end(self) -> str:
+        self.process.wait(30 * PATIENCE)
+        self._reader.join()
+        return "".join(self.lines)
 
 
 @pytest.mark.skipif(not README.exists(), reason="the README is not here")
@@ -147,10 +160,10 @@ def test_consumer_groups(host: Host) -> None:
     """Three workers share six partitions: every message once, and nobody quits."""
     count = 400
     process = host.python(program("consumer_groups.txt"))
+    output = Output(process)
     try:
-        lines = read_until(process, " joined with partitions: ", 3, 20)
         shares = {}
-        for line in lines:
+        for line in output.wait(" joined with partitions: ", 3, 20):
             match = re.fullmatch(r"Worker (\S+) joined with partitions: (\[.*\])\n", line)
             assert match, line
             shares[match[1]] = re.findall(r"'orders-(\d)'", match[2])
@@ -158,22 +171,17 @@ def test_consumer_groups(host: Host) -> None:
         assert [len(s) for s in shares.values()] == [2, 2, 2]
         assert sorted(sum(shares.values(), [])) == list("012345")
         publisher = host.python(PUBLISHER, str(count))
-        lines = read_until(process, " processing: .*-end", 3 * count, 60)
-        output, _ = publisher.communicate(timeout=60 * PATIENCE)
-        assert publisher.returncode == 0, output
+        output.wait(" processing: .*-end", 3 * count, 60)
+        said, _ = publisher.communicate(timeout=60 * PATIENCE)
+        assert publisher.returncode == 0, said
         time.sleep(0.5)  # anything delivered twice would come now
         assert process.poll() is None, "the program quit"
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=30 * PATIENCE)
-        text = "".join(lines) + rest
+        text = output.end()
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
     values = re.findall(r"processing: message-(\d)-(\d+)-end", text)
     assert sorted(values) == sorted((str(n), str(k)) for n in range(3) for k in range(count))
     assert {w for w in re.findall(r"Worker (\S+) processing", text)} == set(shares)
     assert "needs to rejoin" not in text
-
-
-def test_the_binary_is_the_one_under_test() -> None:
-    assert os.access(BINARY, os.X_OK)
