@@ -310,7 +310,9 @@ enum status journal_replay(struct journal *j, uint64_t from,
                                                  : j->active.first_index;
         if (end <= from)
             continue;
+        pthread_mutex_lock(&j->mutex); /* the preparer fills the active one meanwhile */
         struct segment copy = last ? j->active : j->sealed[i];
+        pthread_mutex_unlock(&j->mutex);
         enum status st = replay_segment(&copy, end, &replay, out_problem);
         if (st != ST_OK)
             return st;

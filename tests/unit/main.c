@@ -11,6 +11,7 @@
     X(delivery)                                                                                    \
     X(duration)                                                                                    \
     X(histogram)                                                                                   \
+    X(journal)                                                                                     \
     X(json_scan)                                                                                   \
     X(json_write)                                                                                  \
     X(lease)                                                                                       \
@@ -20,6 +21,8 @@
     X(publish_builder)                                                                             \
     X(readout)                                                                                     \
     X(receipt)                                                                                     \
+    X(record_batch)                                                                                \
+    X(snapshot)                                                                                    \
     X(target)                                                                                      \
     X(timestamp)                                                                                   \
     X(utf8)                                                                                        \
