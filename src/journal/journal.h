@@ -34,7 +34,6 @@ struct journal_options {
     void *user;
     /* Told of each durable write, on the writer thread; may be NULL. */
     void (*synced)(void *user, int64_t took_us, size_t size_bytes);
-    void *synced_user;
 };
 
 enum {

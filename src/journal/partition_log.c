@@ -333,6 +333,7 @@ void partition_log_find(const struct partition_log *log, uint64_t offset, struct
     out->offset = s->base + (entry != NULL ? entry->relative_offset : 0);
     out->end = s->size;
     out->last = found + 1 == log->segment_count;
+    out->limit_offset = out->last ? log->next_offset : log->segments[found + 1]->base;
     CHECK(out->position < out->end);
 }
 

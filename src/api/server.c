@@ -1,0 +1,495 @@
+#include "api/server.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "api/reply.h"
+#include "api/route.h"
+#include "api/target.h"
+#include "node/logline.h"
+#include "node/metrics.h"
+#include "std/alloc.h"
+#include "std/check.h"
+#include "std/clock.h"
+
+enum {
+    CONNECTION_MEMORY = 128 * 1024, /* mapped lazily: an idle connection touches two pages */
+    OUT_SIZE_MAX = 256 * 1024 * 1024,
+    DISCARD_FACTOR = 4, /* bytes over the body limit that are read and dropped before giving up */
+    LISTEN_BACKLOG = 1024,
+    THREADS_MAX = 64,
+    DRAIN_STEP_MS = 5,
+    DRAIN_S = 10,
+    ID_BYTES = 8,
+};
+
+struct server {
+    const struct config *config;
+    struct shard *shard;
+    struct MHD_Daemon *daemon;
+    struct metrics *metrics;
+    int listen_fd;
+    uint16_t port;
+    int64_t start_us;
+    atomic_bool draining;
+    atomic_uint under_way; /* requests whose headers were seen and whose reply is not sent */
+};
+
+uint16_t server_port(const struct server *s)
+{
+    return s->port;
+}
+
+int64_t server_start_us(const struct server *s)
+{
+    return s->start_us;
+}
+
+static void op_done(struct op *op)
+{
+    const struct request *r = op->user;
+    MHD_resume_connection(r->connection);
+}
+
+/* The connection is suspended first: `done` may come before shard_submit() returns. */
+void request_submit(struct request *r, void (*then)(struct request *r))
+{
+    r->then = then;
+    r->op.done = op_done;
+    r->op.user = r;
+    r->suspended = true;
+    MHD_suspend_connection(r->connection);
+    enum status st = shard_submit(r->shard, &r->op);
+    if (st != ST_OK) {
+        r->refused = st;
+        MHD_resume_connection(r->connection);
+    }
+}
+
+static struct request *request_new(struct server *s, struct MHD_Connection *connection)
+{
+    struct request *r = new_zero(struct request);
+    r->server = s;
+    r->shard = s->shard;
+    r->config = s->config;
+    r->metrics = s->metrics;
+    r->connection = connection;
+    r->content_type = "application/json";
+    arena_init(&r->op.arena);
+    r->op.client_fd = -1;
+    buf_init(&r->out, OUT_SIZE_MAX);
+    json_writer_init(&r->json, &r->out);
+    return r;
+}
+
+static void request_free(struct request *r)
+{
+    buf_fini(&r->body);
+    buf_fini(&r->out);
+    buf_fini(&r->op.record);
+    arena_fini(&r->op.arena);
+    free(r);
+}
+
+/* libmicrohttpd's first call for a request: the target as it came. What is wrong with it is
+ * answered later, when the headers are in. */
+static void *on_target(void *user, const char *uri, struct MHD_Connection *connection)
+{
+    struct request *r = request_new(user, connection);
+    struct target target;
+    struct span raw = arena_copy(&r->op.arena, span_text(uri));
+    enum status st = target_parse(raw, &r->op.arena, &target);
+    if (st == ST_OK) {
+        r->query_count = target.query_count;
+        memcpy(r->query, target.query, target.query_count * sizeof target.query[0]);
+        r->segment_count = target.segment_count;
+        memcpy(r->segments, target.segments, target.segment_count * sizeof target.segments[0]);
+        return r;
+    }
+    r->refused = st;
+    r->refused_detail = st == ST_INVALID_ARGUMENT ? "the query string is malformed" : NULL;
+    return r;
+}
+
+static enum method method_of(const char *text)
+{
+    static const char *const names[] = {
+        [METHOD_GET] = "GET",     [METHOD_POST] = "POST",     [METHOD_PUT] = "PUT",
+        [METHOD_PATCH] = "PATCH", [METHOD_DELETE] = "DELETE", [METHOD_OPTIONS] = "OPTIONS"};
+    for (unsigned i = 0; i < METHOD_OTHER; i++)
+        if (strcmp(text, names[i]) == 0)
+            return (enum method)i;
+    return METHOD_OTHER;
+}
+
+static void take_request_id(struct request *r, const char *value)
+{
+    size_t size = strlen(value);
+    if (size == 0 || size > REQUEST_ID_SIZE_MAX)
+        return;
+    for (size_t i = 0; i < size; i++)
+        if (value[i] < 0x21 || value[i] > 0x7e)
+            return; /* one of ours instead */
+    memcpy(r->id, value, size + 1);
+}
+
+static void take_tenant(struct request *r, const char *value)
+{
+    struct span name = span_text(value);
+    if (name.size == 0)
+        return;
+    if (!name_is_tenant(name)) {
+        if (r->refused == ST_OK) {
+            r->refused = ST_INVALID_ARGUMENT;
+            r->refused_detail = "X-Tenant-ID: must match ^[a-z][a-z0-9-]{2,63}$";
+        }
+        return;
+    }
+    uint8_t *scope = arena_alloc(&r->op.arena, name.size + 1);
+    memcpy(scope, name.data, name.size);
+    scope[name.size] = '/';
+    r->scope = span_of(scope, name.size + 1);
+}
+
+static enum MHD_Result on_header(void *user, enum MHD_ValueKind kind, const char *key,
+                                 const char *value)
+{
+    struct request *r = user;
+    (void)kind;
+    if (value == NULL)
+        return MHD_YES;
+    if (strcasecmp(key, "X-Request-ID") == 0) {
+        take_request_id(r, value);
+    } else if (strcasecmp(key, "X-Tenant-ID") == 0) {
+        take_tenant(r, value);
+    } else if (strcasecmp(key, "Content-Length") == 0) {
+        errno = 0;
+        r->announced_size = strtoull(value, NULL, 10);
+    }
+    return MHD_YES;
+}
+
+static bool is_scoped(const struct request *r)
+{
+    static const char *const unscoped[] = {"health",  "healthz", "livez", "readyz",
+                                           "metrics", "version", "admin"};
+    for (size_t i = 0; i < sizeof unscoped / sizeof unscoped[0]; i++)
+        if (r->segment_count > 0 && span_equal(r->segments[0], span_text(unscoped[i])))
+            return false;
+    return true;
+}
+
+static void find_route(struct request *r, const char *method)
+{
+    if (r->refused != ST_OK)
+        return;
+    r->head = strcmp(method, "HEAD") == 0;
+    r->method = r->head ? METHOD_GET : method_of(method);
+    r->route = route_find(r->method, r->segments, r->segment_count, r->params, &r->allow);
+    if (r->route == NULL && r->allow == 0)
+        r->refused = ST_NOT_FOUND;
+    else if (r->route == NULL && r->method != METHOD_OPTIONS)
+        r->refused = ST_METHOD_NOT_ALLOWED;
+}
+
+static uint64_t body_limit(const struct request *r)
+{
+    bool large = r->route != NULL && r->route->body == BODY_PUBLISH;
+    return (uint64_t)(large ? r->config->publish_body_max_bytes : r->config->body_max_bytes);
+}
+
+static void on_headers(struct request *r, const char *method)
+{
+    struct server *s = r->server;
+    r->started = true;
+    atomic_fetch_add(&s->under_way, 1);
+    (void)MHD_get_connection_values(r->connection, MHD_HEADER_KIND, on_header, r);
+    if (r->id[0] == '\0') {
+        uint8_t random[ID_BYTES];
+        randombytes_buf(random, sizeof random);
+        (void)sodium_bin2hex(r->id, sizeof r->id, random, sizeof random);
+    }
+    if (r->refused == ST_INVALID_ARGUMENT && r->scope.size == 0 && !is_scoped(r) &&
+        r->segment_count > 0) {
+        r->refused = ST_OK; /* health and admin have no tenant, not even a bad one */
+        r->refused_detail = NULL;
+    }
+    find_route(r, method);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    r->op.client_fd = info != NULL ? info->connect_fd : -1;
+    buf_init(&r->body, body_limit(r));
+}
+
+/* Keeps what is within the limit, drops the rest. False: far too much, the connection is closed. */
+static bool take_body(struct request *r, const char *data, size_t size)
+{
+    r->body_size += size;
+    uint64_t limit = body_limit(r);
+    if (r->body_size > limit) {
+        buf_fini(&r->body);
+        return r->body_size <= limit * DISCARD_FACTOR;
+    }
+    if (r->refused != ST_OK || r->route == NULL || r->route->body == BODY_NONE)
+        return true; /* read to keep the connection usable */
+    if (r->body.capacity == 0 && r->announced_size > 0 && r->announced_size <= limit)
+        (void)buf_reserve(&r->body, (size_t)r->announced_size);
+    buf_put(&r->body, data, size);
+    return true;
+}
+
+static void add_allow(struct request *r, struct MHD_Response *response)
+{
+    static const char *const names[] = {"GET, HEAD", "POST", "PUT", "PATCH", "DELETE"};
+    char text[64] = "OPTIONS";
+    size_t size = strlen(text);
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (r->allow & 1U << i)
+            size += (size_t)snprintf(text + size, sizeof text - size, ", %s", names[i]);
+    (void)MHD_add_response_header(response, "Allow", text);
+}
+
+static void add_preflight(struct MHD_Response *response)
+{
+    (void)MHD_add_response_header(response, "Access-Control-Allow-Methods",
+                                  "GET, POST, PUT, PATCH, DELETE, OPTIONS");
+    (void)MHD_add_response_header(response, "Access-Control-Allow-Headers",
+                                  "Accept, Authorization, Content-Type, X-API-Key, X-Request-ID, "
+                                  "X-Tenant-ID, traceparent, Idempotency-Key");
+    (void)MHD_add_response_header(response, "Access-Control-Max-Age", "300");
+}
+
+static enum MHD_Result send_reply(struct request *r)
+{
+    CHECK(r->http_status != 0);
+    metrics_request(r->metrics, r->http_status);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(r->out.size, r->out.data, MHD_RESPMEM_PERSISTENT);
+    CHECK(response != NULL);
+    (void)MHD_add_response_header(response, "Content-Type", r->content_type);
+    (void)MHD_add_response_header(response, "X-Request-ID", r->id);
+    (void)MHD_add_response_header(response, "Access-Control-Allow-Origin", "*");
+    (void)MHD_add_response_header(response, "Access-Control-Expose-Headers",
+                                  "X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, "
+                                  "X-RateLimit-Reset, Retry-After");
+    if (r->http_status == 405 || r->method == METHOD_OPTIONS)
+        add_allow(r, response);
+    if (r->method == METHOD_OPTIONS)
+        add_preflight(response);
+    if (r->retry_after_s > 0) {
+        char text[24];
+        (void)snprintf(text, sizeof text, "%" PRId64, r->retry_after_s);
+        (void)MHD_add_response_header(response, "Retry-After", text);
+    }
+    if (atomic_load_explicit(&r->server->draining, memory_order_relaxed))
+        (void)MHD_add_response_header(response, "Connection", "close");
+    enum MHD_Result queued = MHD_queue_response(r->connection, r->http_status, response);
+    MHD_destroy_response(response);
+    return queued;
+}
+
+static void run_handler(struct request *r)
+{
+    r->start_us = clock_mono_us();
+    if (r->body_size > body_limit(r)) {
+        reply_error_text(r, ST_PAYLOAD_TOO_LARGE, "the body is larger than %" PRIu64 " bytes",
+                         body_limit(r));
+    } else if (r->refused != ST_OK) {
+        reply_error_begin(r, r->refused, r->refused_detail);
+        reply_error_end(r, r->refused);
+    } else if (r->method == METHOD_OPTIONS) {
+        json_write_object_begin(&r->json);
+        json_write_object_end(&r->json);
+        reply_send(r, MHD_HTTP_OK);
+    } else {
+        r->route->handler(r);
+    }
+}
+
+/* The op came back: its step, or the error of an op that the shard did not take. */
+static void run_step(struct request *r)
+{
+    void (*step)(struct request *) = r->then;
+    r->then = NULL;
+    r->suspended = false;
+    if (r->refused != ST_OK)
+        reply_error(r, r->refused);
+    else
+        step(r);
+}
+
+static enum MHD_Result on_access(void *user, struct MHD_Connection *connection, const char *url,
+                                 const char *method, const char *version, const char *upload,
+                                 size_t *upload_size, void **state)
+{
+    struct request *r = *state;
+    (void)user;
+    (void)connection;
+    (void)url;
+    (void)version;
+    if (!r->started) {
+        on_headers(r, method);
+        if (r->announced_size <= body_limit(r) * DISCARD_FACTOR)
+            return MHD_YES;
+        r->body_size = r->announced_size; /* not worth reading: answered now, and closed */
+        run_handler(r);
+        return send_reply(r);
+    }
+    if (*upload_size > 0) {
+        size_t size = *upload_size;
+        *upload_size = 0;
+        return take_body(r, upload, size) ? MHD_YES : MHD_NO;
+    }
+    if (r->http_status != 0)
+        return MHD_YES;
+    if (r->suspended)
+        run_step(r);
+    else
+        run_handler(r);
+    return r->suspended ? MHD_YES : send_reply(r);
+}
+
+static void on_completed(void *user, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode how)
+{
+    struct server *s = user;
+    struct request *r = *state;
+    (void)connection;
+    if (r == NULL)
+        return;
+    *state = NULL;
+    bool sent = how == MHD_REQUEST_TERMINATED_COMPLETED_OK && r->http_status != 0;
+    if (!sent && r->on_unsent != NULL)
+        r->on_unsent(r);
+    if (r->started)
+        atomic_fetch_sub(&s->under_way, 1);
+    request_free(r);
+}
+
+/* libmicrohttpd decodes nothing: targets are ours. */
+static size_t keep_escapes(void *user, struct MHD_Connection *connection, char *text)
+{
+    (void)user;
+    (void)connection;
+    return strlen(text);
+}
+
+/* One line from libmicrohttpd, e.g. about a connection it gave up. */
+static void on_library_log(void *user, const char *fmt, va_list args)
+{
+    char text[256], quoted[600];
+    (void)user;
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    text[strcspn(text, "\n")] = '\0';
+    log_line(LOG_DEBUG, "http", "text=%s", log_quote(quoted, sizeof quoted, text, strlen(text)));
+}
+
+static enum status open_listener(const struct config *config, int *out_fd, uint16_t *out_port,
+                                 char *problem, size_t problem_size)
+{
+    char port[8];
+    (void)snprintf(port, sizeof port, "%u", config->listen_port);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    int failed = getaddrinfo(config->listen_host, port, &hints, &found);
+    if (failed != 0) {
+        (void)snprintf(problem, problem_size, "cannot listen on %s: %s", config->http_listen,
+                       gai_strerror(failed));
+        return ST_IO;
+    }
+    const int on = 1;
+    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+              bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, LISTEN_BACKLOG) == 0;
+    struct sockaddr_storage bound;
+    socklen_t size = sizeof bound;
+    ok = ok && getsockname(fd, (struct sockaddr *)&bound, &size) == 0;
+    freeaddrinfo(found);
+    if (!ok) {
+        (void)snprintf(problem, problem_size, "cannot listen on %s: %s%s", config->http_listen,
+                       strerror(errno),
+                       errno == EADDRINUSE ? " (is another broker running there?)" : "");
+        if (fd >= 0)
+            (void)close(fd);
+        return ST_IO;
+    }
+    *out_fd = fd;
+    *out_port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
+                                                  : ((struct sockaddr_in *)&bound)->sin_port);
+    return ST_OK;
+}
+
+static struct MHD_Daemon *start_daemon(struct server *s)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int64_t threads = s->config->io_threads > 0 ? s->config->io_threads : cores;
+    if (threads > THREADS_MAX)
+        threads = THREADS_MAX;
+    /* A pool of one is not a pool to libmicrohttpd. */
+    struct MHD_OptionItem pool[] = {
+        {threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, (intptr_t)threads, NULL},
+        {MHD_OPTION_END, 0, NULL}};
+    return MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+        s->listen_fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, s, MHD_OPTION_UNESCAPE_CALLBACK,
+        keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)s->config->connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)(s->config->idle_timeout_ns / 1000000000), MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
+}
+
+enum status server_start(const struct config *config, struct shard *shard, struct server **out,
+                         char *problem, size_t problem_size)
+{
+    *out = NULL;
+    struct server *s = new_zero(struct server);
+    s->config = config;
+    s->shard = shard;
+    s->start_us = clock_mono_us();
+    if (open_listener(config, &s->listen_fd, &s->port, problem, problem_size) != ST_OK) {
+        free(s);
+        return ST_IO;
+    }
+    s->metrics = metrics_new();
+    s->daemon = start_daemon(s);
+    if (s->daemon == NULL) {
+        (void)snprintf(problem, problem_size, "cannot start the HTTP threads: %s", strerror(errno));
+        (void)close(s->listen_fd);
+        metrics_free(s->metrics);
+        free(s);
+        return ST_IO;
+    }
+    *out = s;
+    return ST_OK;
+}
+
+void server_drain(struct server *s)
+{
+    atomic_store(&s->draining, true);
+    s->listen_fd = MHD_quiesce_daemon(s->daemon);
+}
+
+void server_stop(struct server *s)
+{
+    const int64_t give_up_us = clock_mono_us() + (int64_t)DRAIN_S * 1000000;
+    while (atomic_load(&s->under_way) > 0 && clock_mono_us() < give_up_us)
+        (void)usleep(DRAIN_STEP_MS * 1000);
+    if (atomic_load(&s->under_way) > 0)
+        log_line(LOG_WARN, "drain_gave_up", "requests=%u", atomic_load(&s->under_way));
+    MHD_stop_daemon(s->daemon);
+    if (s->listen_fd >= 0)
+        (void)close(s->listen_fd);
+    metrics_free(s->metrics);
+    free(s);
+}

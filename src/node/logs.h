@@ -1,0 +1,58 @@
+/* The partition logs of a shard: opened, appended to and dropped as the machine's effects say.
+ *
+ * Each partition's `log` field points to its slot. Thread: the shard's. Appends of a round are
+ * buffered; logs_flush() makes them readable before the round's answers go out. The files of a
+ * deleted topic stay until a snapshot no longer knows it, because a replay from the older one needs
+ * them: they are doomed. */
+#ifndef NODE_LOGS_H
+#define NODE_LOGS_H
+
+#include "journal/partition_log.h"
+#include "machine/machine.h"
+#include "node/op.h"
+
+struct log_slot {
+    struct partition_log *log; /* owned */
+    struct op *waiters;        /* parked fetches of this partition */
+    bool round_dirty;          /* appended to since the last flush */
+    bool disk_dirty;           /* appended to since the last logs_take_dirty() */
+};
+
+struct doomed {    /* topic ids whose files may go */
+    uint32_t *ids; /* owned */
+    uint32_t count;
+};
+
+struct logs {
+    char dir[512];
+    struct log_options options;
+    struct log_slot **round; /* owned array of the slots that are round_dirty */
+    uint32_t round_count, round_capacity;
+    struct log_slot **dirty; /* owned array of the slots that are disk_dirty */
+    uint32_t dirty_count, dirty_capacity;
+    struct doomed doomed;
+    enum status failed; /* ST_OK until a write fails; then all stops */
+    struct journal_problem problem;
+};
+
+void logs_init(struct logs *l, const char *dir, uint64_t segment_bytes);
+void logs_fini(struct logs *l); /* the slots are closed with their topics */
+
+/* Opens every partition's log, cut to where the machine says. Errors: as partition_log_open(). */
+enum status logs_open_topic(struct logs *l, struct topic *topic);
+/* Closes them and marks the topic's files doomed (`drop`) or just closes (shutdown). */
+void logs_close_topic(struct logs *l, const struct topic *topic, bool drop);
+void logs_append(struct logs *l, struct partition *partition, uint64_t base_offset, int64_t time_us,
+                 struct span batch);
+/* Everything appended so far can be found and read. Errors: ST_IO, remembered in l->failed. */
+enum status logs_flush(struct logs *l);
+/* What a snapshot of now needs on the disk first. Gives: both. */
+void logs_take_dirty(struct logs *l, struct log_dirty *out);
+struct doomed logs_take_doomed(struct logs *l);
+/* Removes the files of topics that `keep` does not know. At start, before the replay. */
+enum status logs_remove_strangers(const struct logs *l, const struct machine *keep);
+enum status logs_remove_doomed(const char *dir, struct doomed *doomed); /* any thread; frees it */
+
+struct log_slot *logs_slot(const struct partition *partition);
+
+#endif

@@ -1,0 +1,277 @@
+/* What the shard does with each kind of op. Commands go to the queue for the journal; everything
+ * else is answered at once or parked. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "command/codec.h"
+#include "node/logline.h"
+#include "node/shard_state.h"
+#include "std/alloc.h"
+#include "std/check.h"
+
+#define OP_OF(pointer, member)                                                                     \
+    ((struct op *)(void *)((char *)(pointer)-offsetof(struct op, member)))
+
+void shard_finish(struct shard *s, struct op *op)
+{
+    inbox_done(&s->inbox, op);
+    op->done(op);
+}
+
+void shard_enqueue(struct shard *s, struct op *op, struct buf *own_record)
+{
+    struct pending_queue *q = &s->queue;
+    if (q->count == q->capacity) {
+        uint32_t capacity = q->capacity == 0 ? 256 : q->capacity * 2;
+        struct pending *items = alloc_array(capacity, sizeof *items);
+        for (uint32_t i = 0; i < q->count; i++)
+            items[i] = q->items[(q->first + i) % q->capacity];
+        free(q->items);
+        *q = (struct pending_queue){.items = items, .count = q->count, .capacity = capacity};
+    }
+    struct pending *item = &q->items[(q->first + q->count++) % q->capacity];
+    *item = (struct pending){.op = op};
+    if (own_record != NULL)
+        item->record = *own_record;
+}
+
+/* Splits runs at the end of a log segment and says where each is to be read. */
+static void poll_attach_ranges(struct poll_request *poll)
+{
+    struct delivered_run *runs = NULL;
+    uint32_t count = 0, capacity = 0;
+    for (uint32_t i = 0; i < poll->run_count; i++) {
+        struct delivered_run rest = poll->runs[i];
+        while (rest.count > 0) {
+            struct log_range *range = arena_new(poll->arena, struct log_range);
+            partition_log_find(logs_slot(rest.source)->log, rest.messages[0].offset, range);
+            CHECK(range->segment != NULL); /* only offsets below next_offset are leased */
+            struct delivered_run part = rest;
+            part.range = range;
+            part.count = 0;
+            while (part.count < rest.count &&
+                   rest.messages[part.count].offset < range->limit_offset)
+                part.count++;
+            CHECK(part.count > 0);
+            if (count == capacity) {
+                capacity = capacity == 0 ? poll->run_count + 4 : capacity * 2;
+                struct delivered_run *grown = arena_array(poll->arena, capacity, sizeof *grown);
+                if (count > 0)
+                    memcpy(grown, runs, count * sizeof *grown);
+                runs = grown;
+            }
+            runs[count++] = part;
+            rest.messages += part.count;
+            rest.count -= part.count;
+        }
+    }
+    poll->runs = runs;
+    poll->run_count = count;
+}
+
+static void poll_done(struct poll_request *poll)
+{
+    struct op *op = OP_OF(poll, poll);
+    poll_attach_ranges(poll);
+    shard_finish(op->shard, op);
+}
+
+static void join_done(struct join_request *join)
+{
+    struct op *op = OP_OF(join, join);
+    shard_finish(op->shard, op);
+}
+
+static void waiter_remove(struct shard *s, struct op *op)
+{
+    struct fetch_request *f = &op->fetch;
+    struct op **head = &s->waiters;
+    if (f->previous_waiter != NULL)
+        f->previous_waiter->fetch.next_waiter = f->next_waiter;
+    else
+        *head = f->next_waiter;
+    if (f->next_waiter != NULL)
+        f->next_waiter->fetch.previous_waiter = f->previous_waiter;
+}
+
+static void waiter_add(struct shard *s, struct op *op, int64_t now_us)
+{
+    struct fetch_request *f = &op->fetch;
+    f->due_us = now_us + f->wait_us;
+    f->previous_waiter = NULL;
+    f->next_waiter = s->waiters;
+    if (s->waiters != NULL)
+        s->waiters->fetch.previous_waiter = op;
+    s->waiters = op;
+    if (f->due_us < s->waiters_due_us)
+        s->waiters_due_us = f->due_us;
+}
+
+/* False: nothing to read yet, and the request may wait. */
+static bool fetch_answer(struct shard *s, struct fetch_request *f)
+{
+    f->range = (struct log_range){0};
+    struct topic *topic = machine_find_topic(s->machine, f->topic);
+    if (topic == NULL) {
+        f->status = ST_TOPIC_NOT_FOUND;
+        return true;
+    }
+    if (f->partition >= topic->partition_count) {
+        f->status = ST_PARTITION_NOT_FOUND;
+        return true;
+    }
+    const struct partition *partition = &topic->partitions[f->partition];
+    f->status = ST_OK;
+    f->start_offset = partition->start_offset;
+    f->next_offset = partition->next_offset;
+    partition_log_find(logs_slot(partition)->log, f->offset, &f->range);
+    return f->range.segment != NULL || f->wait_us <= 0 || f->offset > partition->next_offset;
+}
+
+/* Parked fetches are few (an extension for tools; groups have their own waiting room), so a walk
+ * will do. */
+void shard_run_waiters(struct shard *s, int64_t now_us)
+{
+    struct op *next = NULL;
+    s->waiters_due_us = INT64_MAX;
+    for (struct op *op = s->waiters; op != NULL; op = next) {
+        next = op->fetch.next_waiter;
+        if (now_us >= op->fetch.due_us || atomic_load(&s->draining))
+            op->fetch.wait_us = 0;
+        if (fetch_answer(s, &op->fetch)) {
+            waiter_remove(s, op);
+            shard_finish(s, op);
+        } else if (op->fetch.due_us < s->waiters_due_us) {
+            s->waiters_due_us = op->fetch.due_us;
+        }
+    }
+}
+
+static void dispatch_query(struct shard *s, struct op *op)
+{
+    machine_query(s->machine, &op->query, &op->arena, &op->query_result);
+    for (uint32_t i = 0; i < op->query_result.group_count; i++)
+        delivery_fill_group_info(s->delivery, &op->query_result.groups[i]);
+    if (op->query.type == QUERY_STATS)
+        delivery_stats_get(s->delivery, &op->delivery_stats);
+    shard_finish(s, op);
+}
+
+static void dispatch_ack(struct shard *s, struct op *op, int64_t now_us)
+{
+    op->ack.arena = &op->arena;
+    delivery_ack_begin(s->delivery, &op->ack, now_us);
+    if (op->ack.command.ack.entry_count == 0) {
+        shard_finish(s, op);
+        return;
+    }
+    buf_init(&op->record, JOURNAL_RECORD_SIZE_MAX);
+    command_encode(&op->ack.command, &op->record);
+    CHECK(!op->record.overflowed);
+    shard_enqueue(s, op, NULL);
+}
+
+static void dispatch_waiting(struct shard *s, struct op *op, int64_t now_us)
+{
+    if (op->kind == OP_POLL) {
+        op->poll.arena = &op->arena;
+        op->poll.done = poll_done;
+        if (atomic_load(&s->draining))
+            op->poll.wait_us = 0;
+        delivery_poll(s->delivery, &op->poll, now_us);
+    } else if (op->kind == OP_JOIN) {
+        op->join.arena = &op->arena;
+        op->join.done = join_done;
+        delivery_join(s->delivery, &op->join, now_us);
+    } else {
+        if (atomic_load(&s->draining))
+            op->fetch.wait_us = 0;
+        if (fetch_answer(s, &op->fetch))
+            shard_finish(s, op);
+        else
+            waiter_add(s, op, now_us);
+    }
+}
+
+void shard_dispatch(struct shard *s, struct op *op, int64_t now_us)
+{
+    op->shard = s;
+    switch (op->kind) {
+    case OP_COMMAND:
+        shard_enqueue(s, op, NULL);
+        break;
+    case OP_QUERY:
+        dispatch_query(s, op);
+        break;
+    case OP_ACK:
+        dispatch_ack(s, op, now_us);
+        break;
+    case OP_RELEASE:
+        delivery_release(s->delivery, op->ack.receipts, op->ack.count, now_us);
+        shard_finish(s, op);
+        break;
+    case OP_HEARTBEAT:
+        op->heartbeat.arena = &op->arena;
+        delivery_heartbeat(s->delivery, &op->heartbeat, now_us);
+        shard_finish(s, op);
+        break;
+    case OP_POLL:
+    case OP_JOIN:
+    case OP_FETCH:
+        dispatch_waiting(s, op, now_us);
+        break;
+    }
+}
+
+/* The client's end of a parked poll: a peek tells a closed connection from a silent one. */
+bool shard_connected(void *user, struct poll_request *poll)
+{
+    (void)user;
+    const struct op *op = OP_OF(poll, poll);
+    if (op->client_fd < 0)
+        return true;
+    char byte;
+    ssize_t n = recv(op->client_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+void shard_submit_own(void *user, const struct command *cmd)
+{
+    struct shard *s = user;
+    struct buf record;
+    buf_init(&record, JOURNAL_RECORD_SIZE_MAX);
+    command_encode(cmd, &record);
+    CHECK(!record.overflowed);
+    shard_enqueue(s, NULL, &record);
+}
+
+enum status shard_apply(struct shard *s, uint64_t index, struct span record, struct op *op,
+                        int64_t now_us)
+{
+    struct arena *arena = op != NULL ? &op->arena : &s->scratch;
+    struct command cmd;
+    enum status st = command_decode(record, arena, &cmd);
+    if (st != ST_OK)
+        return st;
+    struct result result = {0};
+    machine_apply(s->machine, &cmd, index, arena, &result);
+    if (s->replaying) {
+        s->last_time_us = cmd.time_us;
+        return ST_OK;
+    }
+    if (op == NULL) {
+        if (cmd.type == COMMAND_GROUP_JOIN)
+            delivery_on_joined(s->delivery, &cmd, &result, now_us);
+    } else if (op->kind == OP_ACK) {
+        delivery_ack_end(s->delivery, &op->ack, &result, now_us);
+    } else {
+        op->result = result;
+        if (cmd.type == COMMAND_OFFSETS_COMMIT && result.status == ST_OK)
+            delivery_touch(s->delivery, cmd.offsets_commit.group, cmd.offsets_commit.member_id,
+                           now_us);
+    }
+    return ST_OK;
+}
