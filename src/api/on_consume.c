@@ -5,7 +5,9 @@
 #include "api/reply.h"
 #include "api/request.h"
 #include "api/route.h"
+#include "node/metrics.h"
 #include "std/check.h"
+#include "std/clock.h"
 
 enum {
     LIMIT_DEFAULT = 100,
@@ -32,6 +34,7 @@ struct consuming {
     struct page_item *items; /* limit of them; NULL unless by_priority */
     uint32_t count;
     size_t page_start; /* of the first message in the reply */
+    uint64_t bytes;    /* of keys, values and headers */
 };
 
 static void fetch(struct request *r, int64_t wait_us);
@@ -67,6 +70,10 @@ static void reply_page(struct request *r, uint64_t start_offset, uint64_t end_of
     buf_put_i64(&r->out, (int64_t)end_offset - 1);
     buf_put_byte(&r->out, '}');
     CHECK(!r->out.overflowed);
+    if (c->count > 0) {
+        metrics_consumed(r->metrics, c->topic, c->count, c->bytes);
+        metrics_fetched(r->metrics, clock_mono_us() - r->start_us);
+    }
     reply_send(r, 200);
 }
 
@@ -88,6 +95,7 @@ static void add_message(struct request *r, const struct fetched *message)
         c->items[c->count] =
             (struct page_item){start, r->out.size - start, message->record.priority};
     c->count++;
+    c->bytes += record_payload(&message->record);
     c->next_offset = message->offset + 1;
 }
 

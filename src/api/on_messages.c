@@ -6,7 +6,9 @@
 #include "api/route.h"
 #include "api/scratch.h"
 #include "delivery/receipt.h"
+#include "node/metrics.h"
 #include "std/check.h"
+#include "std/clock.h"
 
 struct acking {
     struct ack_body body;
@@ -16,6 +18,7 @@ struct acking {
     struct receipt *receipts; /* of each handle that could be opened */
     bool *open;               /* opened, and no op has had it yet */
     uint32_t *asked;          /* which handles the op at hand has */
+    uint64_t acked_count;     /* of those that were not acked before */
 };
 
 static void submit_ack(struct request *r, void (*then)(struct request *r), struct receipt *receipts,
@@ -54,10 +57,12 @@ static void then_acked(struct request *r)
     if (reply_if_failed(r))
         return;
     enum status st = r->op.ack.acked[0].status;
-    if (st != ST_OK)
+    if (st != ST_OK) {
         reply_error(r, st);
-    else
-        reply_acked(r, a->topic);
+        return;
+    }
+    metrics_acked(r->metrics, r->op.ack.acked[0].already ? 0 : 1, clock_mono_us() - r->start_us);
+    reply_acked(r, a->topic);
 }
 
 static void ack_one(struct request *r, const struct receipt *receipt)
@@ -145,6 +150,7 @@ static void reply_batch(struct request *r)
     json_write_array_end(w);
     json_member_u64(r, "success_count", successes);
     json_write_object_end(w);
+    metrics_acked(r->metrics, a->acked_count, clock_mono_us() - r->start_us);
     reply_send(r, 200);
 }
 
@@ -176,8 +182,11 @@ static void then_batch_acked(struct request *r)
     struct acking *a = r->state;
     if (reply_if_failed(r))
         return;
-    for (uint32_t i = 0; i < r->op.ack.count; i++)
-        a->statuses[a->asked[i]] = r->op.ack.acked[i].status;
+    for (uint32_t i = 0; i < r->op.ack.count; i++) {
+        const struct acked *acked = &r->op.ack.acked[i];
+        a->statuses[a->asked[i]] = acked->status;
+        a->acked_count += acked->status == ST_OK && !acked->already;
+    }
     ack_next_group(r);
 }
 

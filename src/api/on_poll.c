@@ -9,8 +9,10 @@
 #include "api/route.h"
 #include "api/text.h"
 #include "delivery/receipt.h"
+#include "node/metrics.h"
 #include "std/alloc.h"
 #include "std/check.h"
+#include "std/clock.h"
 
 enum {
     MESSAGES_DEFAULT = 100,
@@ -35,6 +37,7 @@ struct polling {
     uint32_t message; /* of the run */
     struct message_writer writer;
     bool any;
+    uint64_t bytes; /* of the run's keys, values and headers */
     /* Leases of written messages, then of those to be given back. */
     struct receipt *written;
     uint32_t written_count;
@@ -118,6 +121,8 @@ static void reply_messages(struct request *r)
     }
     buf_put_byte(&r->out, '}');
     CHECK(!r->out.overflowed);
+    if (p->any)
+        metrics_fetched(r->metrics, clock_mono_us() - r->start_us);
     r->on_unsent = on_unsent;
     reply_send(r, 200);
 }
@@ -144,6 +149,7 @@ static void write_one(struct request *r, const struct delivered_run *run,
     to = TEXT_LITERAL(to, "\"}");
     buf_commit(&r->out, (size_t)(to - start));
     p->written[p->written_count++] = receipt;
+    p->bytes += record_payload(&fetched->record);
 }
 
 static void skip_message(struct polling *p, const struct delivered_run *run)
@@ -214,11 +220,15 @@ static void write_runs(struct request *r)
     while (p->run < p->run_count && !more && r->out.size < REPLY_SIZE_AIM) {
         const struct delivered_run *run = &p->runs[p->run];
         struct journal_problem problem = {0};
+        const uint32_t written_before = p->written_count;
+        p->bytes = 0;
         enum status st = write_run(r, &more, &problem);
         if (st != ST_OK) {
             fail_poll(r, st, &problem);
             return;
         }
+        if (p->written_count > written_before)
+            metrics_consumed(r->metrics, run->topic, p->written_count - written_before, p->bytes);
         if (more || r->out.size >= REPLY_SIZE_AIM)
             break;
         while (p->message < run->count) /* the topic or its end went away meanwhile */

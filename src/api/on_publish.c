@@ -6,6 +6,7 @@
 #include "api/text.h"
 #include "api/topic_defaults.h"
 #include "command/record_batch.h"
+#include "node/metrics.h"
 #include "std/check.h"
 #include "std/clock.h"
 #include "std/json_write.h"
@@ -78,6 +79,17 @@ static void reply_results(struct request *r, const struct publish_plan *plan,
     reply_send(r, 200);
 }
 
+static void count_published(struct request *r)
+{
+    const struct publishing *p = r->state;
+    const uint32_t failed = p->plan.count - p->plan.stored_count;
+    if (p->plan.stored_count > 0)
+        metrics_published(r->metrics, p->topic, p->plan.stored_count, p->plan.stored_bytes,
+                          clock_mono_us() - r->start_us);
+    if (failed > 0)
+        metrics_failed(r->metrics, p->topic, ST_INVALID_ARGUMENT, failed);
+}
+
 static void then_published(struct request *r)
 {
     struct publishing *p = r->state;
@@ -87,8 +99,13 @@ static void then_published(struct request *r)
         resolve(r);
         return;
     }
-    if (!reply_if_failed(r))
-        reply_results(r, &p->plan, &result->publish);
+    if (reply_if_failed(r)) {
+        metrics_failed(r->metrics, p->topic, r->op.failed != ST_OK ? r->op.failed : result->status,
+                       p->plan.count);
+        return;
+    }
+    count_published(r);
+    reply_results(r, &p->plan, &result->publish);
 }
 
 /* What publish_builder_read() read last, on this thread, is for the topic. */
@@ -102,6 +119,7 @@ static void build(struct request *r, uint32_t topic_id, uint32_t partition_count
     if (st != ST_OK) {
         reply_error(r, ST_PAYLOAD_TOO_LARGE);
     } else if (p->plan.stored_count == 0) {
+        count_published(r);
         reply_results(r, &p->plan, &(struct result_publish){0});
     } else {
         r->op.kind = OP_COMMAND;

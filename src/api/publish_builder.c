@@ -54,11 +54,12 @@ static void put_u32(uint8_t *to, uint32_t value)
 
 /* Decides where each message goes. Gives: bytes that the command takes at most. */
 static size_t place_messages(struct publish_reader *r, uint32_t partition_count,
-                             struct arena *arena, uint32_t *out_keyless, uint32_t *out_stored)
+                             struct arena *arena, uint32_t *out_keyless, struct publish_plan *plan)
 {
-    size_t size = COMMAND_HEADER_SIZE + PUBLISH_BODY_SIZE;
+    const size_t overhead_max = RECORD_OVERHEAD_MAX + PUBLISH_ENTRY_SIZE + BATCH_HEADER_SIZE;
     uint32_t keyless = 0;
-    uint32_t stored = 0;
+    plan->stored_count = 0;
+    plan->stored_bytes = 0;
     for (uint32_t i = 0; i < r->count; i++) {
         struct publish_message *m = &r->messages[i];
         if (m->error != NULL)
@@ -76,13 +77,12 @@ static size_t place_messages(struct publish_reader *r, uint32_t partition_count,
             m->target = murmur3_32(m->key) % partition_count;
         else
             m->target = PUBLISH_KEYLESS | keyless++ % partition_count;
-        stored++;
-        size += m->value.size + m->key.size + m->headers.size + RECORD_OVERHEAD_MAX +
-                PUBLISH_ENTRY_SIZE + BATCH_HEADER_SIZE;
+        plan->stored_count++;
+        plan->stored_bytes += m->value.size + m->key.size + m->headers.size;
     }
     *out_keyless = keyless;
-    *out_stored = stored;
-    return size;
+    return COMMAND_HEADER_SIZE + PUBLISH_BODY_SIZE + plan->stored_bytes +
+           plan->stored_count * overhead_max;
 }
 
 static size_t entry_begin(struct building *in, uint32_t target, struct batch_builder *batch)
@@ -173,12 +173,11 @@ static void write_runs(struct publish_builder *b, struct building *in)
     }
 }
 
-static void plan_init(const struct publish_reader *r, uint32_t stored, struct arena *arena,
-                      struct publish_plan *plan)
+static void list_outcomes(const struct publish_reader *r, struct arena *arena,
+                          struct publish_plan *plan)
 {
     plan->outcomes = arena_array(arena, r->count, sizeof *plan->outcomes);
     plan->count = r->count;
-    plan->stored_count = stored;
     for (uint32_t i = 0; i < r->count; i++) {
         const struct publish_message *m = &r->messages[i];
         plan->outcomes[i] = (struct publish_outcome){
@@ -207,10 +206,9 @@ enum status publish_builder_build(struct publish_builder *b, uint32_t topic_id,
     CHECK(partition_count >= 1 && partition_count <= PARTITIONS_MAX);
     CHECK(b->touched_count == 0);
     uint32_t keyless;
-    uint32_t stored;
-    size_t size_max = place_messages(&b->reader, partition_count, arena, &keyless, &stored);
-    plan_init(&b->reader, stored, arena, out_plan);
-    if (stored == 0)
+    size_t size_max = place_messages(&b->reader, partition_count, arena, &keyless, out_plan);
+    list_outcomes(&b->reader, arena, out_plan);
+    if (out_plan->stored_count == 0)
         return ST_OK;
     const size_t start = out->size;
     if (buf_reserve(out, size_max) == NULL) /* once: what follows never grows the buffer */

@@ -33,6 +33,7 @@ struct publish_plan {
     struct publish_outcome *outcomes; /* in order of the request; in the request's arena */
     uint32_t count;
     uint32_t stored_count; /* 0: there is no command */
+    uint64_t stored_bytes; /* of their keys, values and headers */
 };
 
 void publish_builder_init(struct publish_builder *b); /* pair: publish_builder_fini */

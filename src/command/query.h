@@ -15,7 +15,7 @@ enum query_type {
     QUERY_GROUPS,  /* scope -> groups: all groups with members, by name */
     QUERY_GROUP,   /* name -> groups, one; ST_GROUP_NOT_FOUND */
     QUERY_OFFSETS, /* name = group, [topic] -> offsets; an unknown group has none */
-    QUERY_STATS,   /* -> stats */
+    QUERY_STATS,   /* -> stats, the digest only if asked for: its cost is that of a snapshot */
 };
 
 struct query {
@@ -24,6 +24,7 @@ struct query {
     bool every_tenant; /* lists: scope is ignored, all names are given */
     struct span name;
     struct span topic; /* QUERY_OFFSETS: only this one; size 0: all */
+    bool with_digest;  /* QUERY_STATS */
 };
 
 struct partition_info {

@@ -75,6 +75,12 @@ struct record {
     int64_t deliver_at_us; /* 0: none; absolute; not together with delay_us */
 };
 
+/* Bytes of the client's own in it, as they are stored. */
+static inline uint64_t record_payload(const struct record *record)
+{
+    return record->key.size + record->headers.size + record->value.size;
+}
+
 struct batch_header {
     uint64_t base_offset;
     int64_t time_us;

@@ -11,8 +11,11 @@ static struct span copy_text(struct arena *arena, const char *text)
 }
 
 /* "acme/" holds what begins so; the empty scope, the default tenant's, what has no '/'. */
-static bool in_scope(struct span scope, struct span name)
+static bool in_scope(const struct query *q, struct span name)
 {
+    const struct span scope = q->scope;
+    if (q->every_tenant)
+        return true;
     if (scope.size == 0)
         return memchr(name.data, '/', name.size) == NULL;
     return name.size > scope.size && memcmp(name.data, scope.data, scope.size) == 0;
@@ -64,10 +67,10 @@ static void query_topics(const struct machine *m, const struct query *q, struct 
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < m->topic_count; i++)
-        count += in_scope(q->scope, topic_name(m->topics[i]));
+        count += in_scope(q, topic_name(m->topics[i]));
     out->topics = arena_array(arena, count, sizeof *out->topics);
     for (uint32_t i = 0; i < m->topic_count; i++) {
-        if (in_scope(q->scope, topic_name(m->topics[i])))
+        if (in_scope(q, topic_name(m->topics[i])))
             describe_topic(m->topics[i], true, arena, &out->topics[out->topic_count++]);
     }
     qsort(out->topics, out->topic_count, sizeof *out->topics, compare_topics);
@@ -174,10 +177,10 @@ static void query_groups(const struct machine *m, const struct query *q, struct 
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < m->group_count; i++)
-        count += in_scope(q->scope, span_text(m->groups[i]->name));
+        count += in_scope(q, span_text(m->groups[i]->name));
     out->groups = arena_array(arena, count, sizeof *out->groups);
     for (uint32_t i = 0; i < m->group_count; i++) {
-        if (in_scope(q->scope, span_text(m->groups[i]->name)))
+        if (in_scope(q, span_text(m->groups[i]->name)))
             describe_group(m, m->groups[i], arena, &out->groups[out->group_count++]);
     }
     qsort(out->groups, out->group_count, sizeof *out->groups, compare_groups);
@@ -241,7 +244,7 @@ void machine_query(const struct machine *m, const struct query *q, struct arena 
         out->stats = (struct stats_info){.topic_count = m->topic_count,
                                          .group_count = m->group_count,
                                          .applied_index = m->applied_index,
-                                         .digest = machine_digest(m)};
+                                         .digest = q->with_digest ? machine_digest(m) : 0};
         break;
     }
 }
