@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -153,6 +154,17 @@ enum status disk_rename(const char *from, const char *to)
 enum status disk_remove(const char *path)
 {
     return unlink(path) == 0 || errno == ENOENT ? ST_OK : ST_IO;
+}
+
+enum status disk_lock(const char *path, int *out_fd)
+{
+    enum status st = disk_open(path, O_RDWR | O_CREAT, out_fd);
+    if (st != ST_OK || flock(*out_fd, LOCK_EX | LOCK_NB) == 0)
+        return st;
+    st = errno == EWOULDBLOCK ? ST_LOCKED : ST_IO;
+    disk_close(*out_fd);
+    *out_fd = -1;
+    return st;
 }
 
 enum status disk_list(const char *path, void (*fn)(void *user, const char *name), void *user)

@@ -26,6 +26,9 @@ enum status disk_sync(int fd); /* fdatasync */
 enum status disk_read(int fd, void *data, size_t size, uint64_t position, size_t *out_size);
 enum status disk_rename(const char *from, const char *to);
 enum status disk_remove(const char *path); /* a missing file is fine */
+/* An exclusive lock (flock) on the file, made if it is missing; disk_close() or the end of the
+ * process gives it up. Errors: ST_IO, ST_LOCKED: another process has it. */
+enum status disk_lock(const char *path, int *out_fd);
 /* Removes the directory and what is in it, at most `depth_max` levels; a missing one is fine. */
 enum status disk_remove_tree(const char *path, int depth_max);
 /* Calls fn for each name in the directory but "." and "..", in no order. */

@@ -119,11 +119,12 @@ enum status journal_open(const struct journal_options *options, struct journal *
 {
     CHECK(options->read_only || options->done != NULL);
     CHECK(options->read_only || options->segment_bytes >= 4 * SEGMENT_PAGE);
-    CHECK(options->segment_bytes % SEGMENT_PAGE == 0 && options->segment_bytes < UINT32_MAX);
+    CHECK(options->segment_bytes < UINT32_MAX);
     *out = NULL;
     *out_problem = (struct journal_problem){0};
     struct journal *j = new_zero(struct journal);
     j->options = *options;
+    j->options.segment_bytes -= options->segment_bytes % SEGMENT_PAGE;
     j->active.fd = -1;
     CHECK(pthread_mutex_init(&j->mutex, NULL) == 0);
     CHECK(pthread_cond_init(&j->work, NULL) == 0);

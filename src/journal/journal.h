@@ -25,7 +25,7 @@ struct journal_batch;
 
 struct journal_options {
     const char *dir;        /* exists */
-    uint64_t segment_bytes; /* 128 MiB; a multiple of 4096; must hold the largest batch */
+    uint64_t segment_bytes; /* 128 MiB; < 4 GiB; must hold the largest batch */
     enum durability durability;
     bool read_only; /* for looking at it: nothing is created, cut or written, no thread runs */
     /* Called on the writer thread, in order, once for each submitted batch: its records are durable
