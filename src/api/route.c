@@ -17,18 +17,22 @@ static int route_match(const char *pattern, const struct span *segments, uint32_
     int literals = 0;
     unsigned param = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (*pattern != '/')
+        if (*pattern++ != '/')
             return -1;
-        pattern++;
-        size_t size = strcspn(pattern, "/");
         if (*pattern == '{') {
             params[param++] = segments[i];
-        } else if (segments[i].size == size && memcmp(segments[i].data, pattern, size) == 0) {
-            literals++;
-        } else {
-            return -1;
+            while (*pattern != '/' && *pattern != '\0')
+                pattern++;
+            continue;
         }
-        pattern += size;
+        size_t same = 0; /* a segment may hold a NUL: never step over the pattern's own */
+        while (same < segments[i].size && pattern[same] != '\0' &&
+               (uint8_t)pattern[same] == segments[i].data[same])
+            same++;
+        if (same < segments[i].size)
+            return -1;
+        pattern += same;
+        literals++;
     }
     return *pattern == '\0' ? literals : -1;
 }

@@ -3,43 +3,29 @@
 #include <sodium.h>
 
 #include "std/check.h"
+#include "std/little_endian.h"
 
-enum { VERSION = 1, BODY_SIZE = 33, TAG_SIZE = 16, BYTES_SIZE = BODY_SIZE + TAG_SIZE };
+enum {
+    VERSION = 1,
+    BODY_SIZE = 33,
+    TAG_SIZE = 16,
+    BYTES_SIZE = BODY_SIZE + TAG_SIZE,
+    SCOPE_SIZE_MAX = 65, /* a tenant's id and '/' */
+};
 
 _Static_assert((BYTES_SIZE * 4 + 2) / 3 == RECEIPT_TEXT_SIZE, "base64 without padding");
-_Static_assert((int)RECEIPT_KEY_SIZE == crypto_generichash_KEYBYTES, "one key size");
-
-static void put_u32(uint8_t *at, uint32_t value)
-{
-    for (unsigned i = 0; i < 4; i++)
-        at[i] = (uint8_t)(value >> (8 * i));
-}
-
-static void put_u64(uint8_t *at, uint64_t value)
-{
-    put_u32(at, (uint32_t)value);
-    put_u32(at + 4, (uint32_t)(value >> 32));
-}
-
-static uint32_t get_u32(const uint8_t *at)
-{
-    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-}
-
-static uint64_t get_u64(const uint8_t *at)
-{
-    return (uint64_t)get_u32(at) | (uint64_t)get_u32(at + 4) << 32;
-}
+_Static_assert((int)RECEIPT_KEY_SIZE == crypto_shorthash_siphashx24_KEYBYTES, "one key size");
+_Static_assert((int)TAG_SIZE == crypto_shorthash_siphashx24_BYTES, "one tag size");
 
 static void compute_tag(const struct receipt_key *key, struct span scope, const uint8_t *body,
                         uint8_t tag[TAG_SIZE])
 {
-    crypto_generichash_state state;
-    CHECK(crypto_generichash_init(&state, key->bytes, RECEIPT_KEY_SIZE, TAG_SIZE) == 0);
-    CHECK(crypto_generichash_update(&state, body, BODY_SIZE) == 0);
+    uint8_t text[BODY_SIZE + SCOPE_SIZE_MAX];
+    CHECK(scope.size <= SCOPE_SIZE_MAX);
+    memcpy(text, body, BODY_SIZE);
     if (scope.size > 0)
-        CHECK(crypto_generichash_update(&state, scope.data, scope.size) == 0);
-    CHECK(crypto_generichash_final(&state, tag, TAG_SIZE) == 0);
+        memcpy(text + BODY_SIZE, scope.data, scope.size);
+    CHECK(crypto_shorthash_siphashx24(tag, text, BODY_SIZE + scope.size, key->bytes) == 0);
 }
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -95,12 +81,12 @@ void receipt_write(const struct receipt_key *key, struct span scope, const struc
 {
     uint8_t bytes[BYTES_SIZE];
     bytes[0] = VERSION;
-    put_u32(bytes + 1, receipt->group_id);
-    put_u32(bytes + 5, receipt->topic_id);
-    put_u32(bytes + 9, receipt->partition);
-    put_u32(bytes + 13, receipt->delivery_count);
-    put_u64(bytes + 17, receipt->offset);
-    put_u64(bytes + 25, receipt->lease_id);
+    store_u32(bytes + 1, receipt->group_id);
+    store_u32(bytes + 5, receipt->topic_id);
+    store_u32(bytes + 9, receipt->partition);
+    store_u32(bytes + 13, receipt->delivery_count);
+    store_u64(bytes + 17, receipt->offset);
+    store_u64(bytes + 25, receipt->lease_id);
     compute_tag(key, scope, bytes, bytes + BODY_SIZE);
     char text[RECEIPT_TEXT_SIZE];
     encode(bytes, text);
@@ -118,12 +104,12 @@ enum status receipt_read(const struct receipt_key *key, struct span scope, struc
     if (sodium_memcmp(tag, bytes + BODY_SIZE, TAG_SIZE) != 0)
         return ST_MESSAGE_NOT_FOUND;
     *out = (struct receipt){
-        .group_id = get_u32(bytes + 1),
-        .topic_id = get_u32(bytes + 5),
-        .partition = get_u32(bytes + 9),
-        .delivery_count = get_u32(bytes + 13),
-        .offset = get_u64(bytes + 17),
-        .lease_id = get_u64(bytes + 25),
+        .group_id = load_u32(bytes + 1),
+        .topic_id = load_u32(bytes + 5),
+        .partition = load_u32(bytes + 9),
+        .delivery_count = load_u32(bytes + 13),
+        .offset = load_u64(bytes + 17),
+        .lease_id = load_u64(bytes + 25),
     };
     return ST_OK;
 }

@@ -8,7 +8,7 @@
  *         13      4  delivery count
  *         17      8  offset
  *         25      8  lease id
- *         33     16  keyed BLAKE2b-128 over the above and the tenant's scope
+ *         33     16  SipHash-2-4 with 128 bits, keyed, over the above and the tenant's scope
  *
  * The key lives in the data directory, so handles stay valid across restarts; nobody can forge one
  * and one tenant's is "not found" for another. Pure functions: any thread. */
@@ -18,7 +18,7 @@
 #include "delivery/delivery.h"
 #include "std/buf.h"
 
-enum { RECEIPT_KEY_SIZE = 32, RECEIPT_TEXT_SIZE = 66 };
+enum { RECEIPT_KEY_SIZE = 16, RECEIPT_TEXT_SIZE = 66 };
 
 struct receipt_key {
     uint8_t bytes[RECEIPT_KEY_SIZE];

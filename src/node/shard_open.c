@@ -164,7 +164,7 @@ static enum status load_receipt_key(struct shard *s, struct journal_problem *pro
     enum status st = disk_read(fd, key, RECEIPT_KEY_SIZE, 0, &size);
     disk_close(fd);
     if (st != ST_OK || size != RECEIPT_KEY_SIZE)
-        return problem_at(problem, path, "the key is not 32 bytes", ST_CORRUPT);
+        return problem_at(problem, path, "the key is not 16 bytes", ST_CORRUPT);
     return ST_OK;
 }
 
