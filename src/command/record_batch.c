@@ -15,7 +15,19 @@ enum {
     RECORD_SIZE_MIN = 2, /* attributes and the size of nothing */
     BATCH_FLAGS_ALL = BATCH_HAS_KEYS | BATCH_HAS_DELAYS | BATCH_HAS_PRIORITIES | BATCH_HAS_HEADERS,
 };
+_Static_assert(AT_CRC + 4 == BATCH_PATCH_SIZE, "the checksum is patched last");
 _Static_assert(AT_FLAGS + 4 == BATCH_HEADER_SIZE, "the header has no gaps");
+
+/* What apply patches is checksummed apart, so that patching need not read the records again. */
+static uint32_t head_crc(const uint8_t *batch)
+{
+    return crc32c(0, batch, AT_CRC);
+}
+
+static uint32_t batch_crc(const uint8_t *batch, size_t size)
+{
+    return head_crc(batch) ^ crc32c(0, batch + AT_COUNT, size - AT_COUNT);
+}
 
 void batch_begin(struct batch_builder *b, struct buf *out)
 {
@@ -108,7 +120,7 @@ void batch_end(struct batch_builder *b)
     store_u32(batch + AT_SIZE, batch_size(b));
     store_u32(batch + AT_COUNT, b->count);
     store_u32(batch + AT_FLAGS, b->flags);
-    store_u32(batch + AT_CRC, crc32c(0, batch + AT_COUNT, batch_size(b) - AT_COUNT));
+    store_u32(batch + AT_CRC, batch_crc(batch, batch_size(b)));
 }
 
 enum status batch_header_read(struct span bytes, struct batch_header *out)
@@ -135,15 +147,16 @@ enum status batch_verify(struct span bytes, struct batch_header *out)
     enum status st = batch_header_read(bytes, out);
     if (st != ST_OK)
         return st;
-    uint32_t crc = crc32c(0, bytes.data + AT_COUNT, out->size - AT_COUNT);
-    return crc == out->crc ? ST_OK : ST_CORRUPT;
+    return batch_crc(bytes.data, out->size) == out->crc ? ST_OK : ST_CORRUPT;
 }
 
 void batch_patch(uint8_t *batch, uint64_t base_offset, int64_t time_us)
 {
     CHECK(time_us >= 0);
+    uint32_t crc = load_u32(batch + AT_CRC) ^ head_crc(batch);
     store_u64(batch + AT_BASE_OFFSET, base_offset);
     store_u64(batch + AT_TIME, (uint64_t)time_us);
+    store_u32(batch + AT_CRC, crc ^ head_crc(batch));
 }
 
 /* The attributes and the body of the record at *cursor, which moves behind it. */

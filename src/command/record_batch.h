@@ -4,10 +4,10 @@
  * A batch, little-endian:
  *
  *     offset  bytes  field
- *          0      8  base_offset  of the first record; patched at apply, not under the checksum
- *          8      8  time_us      of publishing, for all records; patched likewise
+ *          0      8  base_offset  of the first record; patched at apply
+ *          8      8  time_us      of publishing, for all records; patched at apply
  *         16      4  size         of the whole batch, header included
- *         20      4  crc          CRC32C of the bytes from 24 to the end
+ *         20      4  crc          CRC32C of the bytes 0..19, xor CRC32C of those from 24 to the end
  *         24      4  count        of records, >= 1; record i has offset base_offset + i
  *         28      4  flags        BATCH_*: what some record in it has
  *         32      -  records
@@ -35,6 +35,7 @@
 
 enum {
     BATCH_HEADER_SIZE = 32,
+    BATCH_PATCH_SIZE = 24, /* of it, what batch_patch() reads and writes */
     BATCH_SIZE_AIM =
         64 * 1024, /* a builder starts a new batch beyond it; one record may be larger */
     BATCH_SIZE_MAX = 80 * 1024 * 1024, /* a body is at most 64 MiB */
@@ -111,7 +112,8 @@ enum status batch_header_read(struct span bytes, struct batch_header *out);
 /* Header and checksum of one whole batch at the start of `bytes`. Cost: one pass. ST_TORN,
  * ST_CORRUPT. */
 enum status batch_verify(struct span bytes, struct batch_header *out);
-/* What apply does: base offset and time. */
+/* What apply does: base offset and time, and the checksum with them. `batch` is a built batch or
+ * its first BATCH_PATCH_SIZE bytes. Cost: O(1). */
 void batch_patch(uint8_t *batch, uint64_t base_offset, int64_t time_us);
 /* Walks the records of a verified batch: *cursor starts at 0 and *out points into the batch.
  * False at the end or where a record is malformed (then *cursor is SIZE_MAX). */

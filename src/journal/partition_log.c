@@ -15,7 +15,6 @@ enum {
     PENDING_SIZE_MAX = 256 * 1024, /* gathered, then written at once */
     PENDING_SIZE_KEPT = 16 * 1024, /* memory that a log keeps between flushes, at most */
     GATHER_SIZE_MAX = 16 * 1024,   /* larger batches are written from where they are */
-    HEAD_SIZE = 16,                /* of a batch: what batch_patch() changes */
     MAKE_DIR_DEPTH = 3,            /* logs/<topic id>/<partition> */
     NAME_DIGITS = 20,
 };
@@ -222,17 +221,18 @@ static enum status write_out(struct partition_log *log, struct span batch, uint6
                              int64_t time_us)
 {
     struct log_segment *s = last_segment(log);
-    uint8_t head[HEAD_SIZE];
+    uint8_t head[BATCH_PATCH_SIZE];
     struct iovec iov[3] = {{log->pending.data, log->pending.size}};
     int count = 1;
     if (batch.size > 0) {
         union { /* iovecs are not const, but what is written from them does not change */
             const void *in;
             void *out;
-        } rest = {.in = batch.data + HEAD_SIZE};
+        } rest = {.in = batch.data + BATCH_PATCH_SIZE};
+        memcpy(head, batch.data, sizeof head);
         batch_patch(head, base_offset, time_us);
         iov[1] = (struct iovec){head, sizeof head};
-        iov[2] = (struct iovec){rest.out, batch.size - HEAD_SIZE};
+        iov[2] = (struct iovec){rest.out, batch.size - BATCH_PATCH_SIZE};
         count = 3;
     }
     int fd = log_segment_fd(s);

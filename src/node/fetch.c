@@ -73,7 +73,7 @@ static enum status next_batch(struct fetch *f, struct journal_problem *out_probl
         uint64_t left = window_rest(f).size + (f->range->end - f->position);
         if (st == ST_CORRUPT || header.size == 0 || header.size > left)
             return problem(f, "not a record batch", ST_CORRUPT, out_problem);
-        if (header.base_offset != f->batch_offset) /* it is not under the checksum */
+        if (header.base_offset != f->batch_offset)
             return problem(f, "a record batch has the wrong offset", ST_CORRUPT, out_problem);
         f->batch_offset += header.count;
         if (header.base_offset + header.count <= f->from) {
