@@ -113,22 +113,25 @@ uint64_t offset_set_count(const struct offset_set *s)
     return count;
 }
 
+static bool is_full(const roaring_bitmap_t *low, uint64_t start, uint64_t end)
+{
+    /* Not roaring_bitmap_contains_range(): that of CRoaring 0.2.66 aborts where the range ends
+     * behind the last container. */
+    return roaring_bitmap_range_cardinality(low, start, end) == end - start;
+}
+
 /* How many members follow each other from `from` on, in this block. Doubling steps, then halving
  * ones, so that a long run costs the logarithm of its length. */
 static uint64_t run_size(const roaring_bitmap_t *low, uint32_t from)
 {
     const uint64_t most = BLOCK_SIZE - from;
     uint64_t size = 0, step = 1;
-    while (size < most) {
-        uint64_t end = size + (step < most - size ? step : most - size);
-        if (!roaring_bitmap_contains_range(low, from + size, from + end))
-            break;
-        size = end;
+    while (size + step <= most && is_full(low, from + size, from + size + step)) {
+        size += step;
         step *= 2;
     }
     for (; step > 0; step /= 2) {
-        if (step <= most - size &&
-            roaring_bitmap_contains_range(low, from + size, from + size + step))
+        if (size + step <= most && is_full(low, from + size, from + size + step))
             size += step;
     }
     return size;

@@ -5,7 +5,9 @@
 
 #define SUITES(X)                                                                                  \
     X(ack_body)                                                                                    \
+    X(assign)                                                                                      \
     X(bench_http)                                                                                  \
+    X(codec)                                                                                       \
     X(config)                                                                                      \
     X(crc32c)                                                                                      \
     X(delivery)                                                                                    \
@@ -15,9 +17,12 @@
     X(json_scan)                                                                                   \
     X(json_write)                                                                                  \
     X(lease)                                                                                       \
+    X(machine)                                                                                     \
+    X(map)                                                                                         \
     X(message_write)                                                                               \
     X(metrics)                                                                                     \
     X(murmur3)                                                                                     \
+    X(offset_set)                                                                                  \
     X(publish_builder)                                                                             \
     X(readout)                                                                                     \
     X(receipt)                                                                                     \
