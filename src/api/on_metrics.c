@@ -60,7 +60,7 @@ static struct span reason_of(enum status st, char out[STATUS_NAME_SIZE_MAX])
 {
     const char *name = status_name(st);
     size_t size = 0;
-    for (; name[size] != '\0' && size < STATUS_NAME_SIZE_MAX; size++)
+    for (; size < STATUS_NAME_SIZE_MAX && name[size] != '\0'; size++)
         out[size] = (char)tolower((unsigned char)name[size]);
     return span_of(out, size);
 }
