@@ -213,6 +213,15 @@ class Broker:
         query.setdefault("limit", 1000)
         return [m["value"] for m in self.consume(topic, partition, **query)["messages"]]
 
+    def all_values(self, topic: str, partition: int = 0) -> list[str]:
+        """Every value of the partition, page by page."""
+        values: list[str] = []
+        at = 0
+        while (page := self.consume(topic, partition, offset=at, limit=1000))["messages"]:
+            values += [m["value"] for m in page["messages"]]
+            at = page["next_offset"]
+        return values
+
     def join(self, group: str, *topics: str, client_id: str = "c", **more: Any) -> dict[str, Any]:
         body = {"client_id": client_id, "topics": list(topics), **more}
         return ok(self.post(f"/groups/{group}/join", body))
