@@ -185,7 +185,7 @@ void partition_log_close(struct partition_log *log)
 
 enum status partition_log_remove_dir(const char *dir)
 {
-    return disk_remove_tree(dir, 1);
+    return disk_remove_tree(dir, 2); /* partitions, files */
 }
 
 static enum status make_dirs(const char *dir, int depth)

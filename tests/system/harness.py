@@ -180,7 +180,8 @@ class Broker:
         return self.client.request(method, path, **options)
 
     def get(self, path: str, **query: Any) -> httpx.Response:
-        return self.request("GET", path, params={k: str(v) for k, v in query.items()})
+        options = {"params": {k: str(v) for k, v in query.items()}} if query else {}
+        return self.request("GET", path, **options)
 
     def post(self, path: str, body: Any = None) -> httpx.Response:
         return self.request("POST", path, body)

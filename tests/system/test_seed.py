@@ -122,8 +122,9 @@ class Output:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
+        with self.process.stdout as lines:
+            for line in lines:
+                self.lines.append(line)
 
     def matching(self, pattern: str) -> list[str]:
         return [line for line in list(self.lines) if re.search(pattern, line)]

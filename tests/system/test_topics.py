@@ -153,3 +153,23 @@ def test_survive_a_restart(own_broker: Broker, topic: str) -> None:
         assert ok(own_broker.get(f"/topics/{topic}")) == before
     assert before["visibility_timeout"] == "1m30s"
     assert {k: before[k] for k in settings} == settings
+
+
+def test_files_of_deleted_topics_go(own_broker: Broker) -> None:
+    """With the next snapshot; after a crash also those of topics that no snapshot knows."""
+
+    def directories() -> list[str]:
+        logs = own_broker.data / "shard-0" / "logs"
+        return sorted(path.name for path in logs.iterdir()) if logs.exists() else []
+
+    own_broker.create("gone", 2)
+    own_broker.publish("gone", "a", "b")
+    assert len(directories()) == 1
+    ok(own_broker.delete("/topics/gone"))
+    own_broker.restart()
+    assert directories() == []
+    own_broker.create("kept", 2)
+    own_broker.publish("kept", "a", "b")
+    own_broker.crash()
+    assert own_broker.values("kept") == ["a"]
+    assert len(directories()) == 1
