@@ -262,7 +262,7 @@ void command_encode(const struct command *cmd, struct buf *out)
 #include "command/commands.def"
 #undef COMMAND
     default:
-        CHECK(!"a command type without an encoding");
+        CHECK(false); /* a command type without an encoding */
     }
     if (out->overflowed)
         return; /* the buffer remembers */

@@ -49,7 +49,7 @@ void machine_apply(struct machine *m, const struct command *cmd, uint64_t index,
 #include "command/commands.def"
 #undef COMMAND
     default:
-        CHECK(!"a command that was not decoded");
+        CHECK(false); /* a command that was not decoded */
     }
 }
 

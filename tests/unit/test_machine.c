@@ -540,7 +540,7 @@ END_TEST
 START_TEST(machine_stats)
 {
     (void)create("a", 1, false);
-    struct query q = {.type = QUERY_STATS};
+    struct query q = {.type = QUERY_STATS, .with_digest = true};
     struct query_result out;
     machine_query(machine, &q, &arena, &out);
     ck_assert(out.stats.topic_count == 1 && out.stats.group_count == 0);
