@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "api/server.h"
 #include "journal/journal.h"
@@ -38,7 +39,7 @@ static void block_signals(sigset_t *out)
 }
 
 /* Until a signal comes (true) or the disk fails (false). */
-static bool wait_for_end(const sigset_t *signals, const struct shard *shard)
+static bool wait_for_end(const sigset_t *signals, const struct shard *shard, struct server *server)
 {
     const struct timespec step = {.tv_nsec = FAILURE_POLL_MS * 1000000L};
     for (;;) {
@@ -48,6 +49,7 @@ static bool wait_for_end(const sigset_t *signals, const struct shard *shard)
             return true;
         }
         CHECK(errno == EAGAIN || errno == EINTR);
+        server_sweep(server);
         if (shard_has_failed(shard))
             return false;
     }
@@ -67,7 +69,10 @@ static void stop(struct server *server, struct shard *shard)
 {
     server_drain(server);
     shard_drain(shard);
-    server_stop(server);
+    if (!server_stop(server)) {
+        log_line(LOG_ERROR, "stopped", "clean=false problem=\"the disk does not answer\"");
+        _exit(1); /* what was answered is in the journal */
+    }
     shard_stop(shard);
     shard_close(shard);
 }
@@ -97,7 +102,7 @@ static int run(const struct config *config)
                    config->listen_host);
     log_line(LOG_INFO, "started", "http=%s:%u version=%s commit=%s", host, server_port(server),
              GQ_VERSION, GQ_COMMIT);
-    bool asked = wait_for_end(&signals, shard);
+    bool asked = wait_for_end(&signals, shard, server);
     stop(server, shard);
     log_line(LOG_INFO, "stopped", "clean=%s", asked ? "true" : "false");
     return asked ? 0 : 1;

@@ -7,7 +7,7 @@
 #include "std/check.h"
 #include "std/duration.h"
 
-enum { RECORD_SIZE_MAX = 16 * 1024 * 1024 };
+enum { RECORD_SIZE_MAX = 80 * 1024 * 1024 };
 
 void request_submit_command(struct request *r, const struct command *cmd,
                             void (*then)(struct request *r))
@@ -15,7 +15,10 @@ void request_submit_command(struct request *r, const struct command *cmd,
     buf_fini(&r->op.record);
     buf_init(&r->op.record, RECORD_SIZE_MAX);
     command_encode(cmd, &r->op.record);
-    CHECK(!r->op.record.overflowed); /* made of a body that is far smaller */
+    if (r->op.record.overflowed) { /* short names in the body, long ones with the tenant's prefix */
+        reply_error(r, ST_PAYLOAD_TOO_LARGE);
+        return;
+    }
     r->op.kind = OP_COMMAND;
     request_submit(r, then);
 }

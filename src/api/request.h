@@ -72,10 +72,13 @@ struct request {
     /* The server's. */
     enum status refused; /* why the request is answered without its handler */
     const char *refused_detail;
-    bool started; /* headers were seen */
+    struct peer *peer; /* the connection's deadline */
+    bool started;      /* headers were seen */
     bool suspended;
     bool head;
-    uint64_t announced_size;            /* Content-Length */
+    bool close;              /* the connection, after the reply */
+    unsigned framings;       /* headers that say where the body ends; more than one is an attack */
+    uint64_t announced_size; /* Content-Length */
     struct span segments[SEGMENTS_MAX]; /* the decoded path */
     uint32_t segment_count;
     unsigned allow; /* of a 405: bits 1 << enum method */

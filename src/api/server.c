@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "api/peers.h"
 #include "api/reply.h"
 #include "api/route.h"
 #include "api/target.h"
@@ -31,16 +32,22 @@ enum {
     DRAIN_S = 10,
 };
 
+#define BODY_TIMEOUT_US (30 * 1000000LL)
+#define BODY_RATE_MIN   (128 * 1024) /* bytes a second that a body must come at, beyond that time */
+
 struct server {
     const struct config *config;
     struct shard *shard;
     struct MHD_Daemon *daemon;
     struct metrics *metrics;
+    struct peers peers;
     int listen_fd;
     uint16_t port;
     int64_t start_us;
+    int64_t head_timeout_us; /* from connecting or the last reply to the end of the headers */
     atomic_bool draining;
     _Atomic uint64_t next_id; /* of requests, from a random start */
+    atomic_uint suspended;    /* of them, those that wait for the shard */
     atomic_uint under_way;    /* requests whose headers were seen and whose reply is not sent */
 };
 
@@ -67,6 +74,7 @@ void request_submit(struct request *r, void (*then)(struct request *r))
     r->op.done = op_done;
     r->op.user = r;
     r->suspended = true;
+    atomic_fetch_add(&r->server->suspended, 1);
     MHD_suspend_connection(r->connection);
     enum status st = shard_submit(r->shard, &r->op);
     if (st != ST_OK) {
@@ -172,8 +180,10 @@ static enum MHD_Result on_header(void *user, enum MHD_ValueKind kind, const char
     } else if (strcasecmp(key, "X-Tenant-ID") == 0) {
         take_tenant(r, value);
     } else if (strcasecmp(key, "Content-Length") == 0) {
-        errno = 0;
-        r->announced_size = strtoull(value, NULL, 10);
+        r->announced_size = strtoull(value, NULL, 10); /* the library has checked its syntax */
+        r->framings++;
+    } else if (strcasecmp(key, "Transfer-Encoding") == 0) {
+        r->framings++;
     }
     return MHD_YES;
 }
@@ -237,6 +247,11 @@ static void on_headers(struct request *r, const char *method)
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     r->op.client_fd = info != NULL ? info->connect_fd : -1;
     buf_init(&r->body, body_limit(r));
+    const union MHD_ConnectionInfo *context =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    r->peer = context != NULL ? context->socket_context : NULL;
+    peer_expect(r->peer, clock_mono_us() + BODY_TIMEOUT_US +
+                             (int64_t)(body_limit(r) / BODY_RATE_MIN) * 1000000);
 }
 
 /* Keeps what is within the limit, drops the rest. False: far too much, the connection is closed. */
@@ -290,7 +305,7 @@ static enum MHD_Result send_reply(struct request *r)
     (void)MHD_add_response_header(response, "Access-Control-Expose-Headers",
                                   "X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, "
                                   "X-RateLimit-Reset, Retry-After");
-    if (r->http_status == 405 || r->method == METHOD_OPTIONS)
+    if (r->http_status == 405 || (r->method == METHOD_OPTIONS && r->allow != 0))
         add_allow(r, response);
     if (r->method == METHOD_OPTIONS)
         add_preflight(response);
@@ -299,7 +314,7 @@ static enum MHD_Result send_reply(struct request *r)
         (void)snprintf(text, sizeof text, "%" PRId64, r->retry_after_s);
         (void)MHD_add_response_header(response, "Retry-After", text);
     }
-    if (atomic_load_explicit(&r->server->draining, memory_order_relaxed))
+    if (r->close || atomic_load_explicit(&r->server->draining, memory_order_relaxed))
         (void)MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result queued = MHD_queue_response(r->connection, r->http_status, response);
     MHD_destroy_response(response);
@@ -309,7 +324,8 @@ static enum MHD_Result send_reply(struct request *r)
 static void run_handler(struct request *r)
 {
     r->start_us = clock_mono_us();
-    if (r->body_size > body_limit(r)) {
+    peer_expect(r->peer, PEER_NO_DEADLINE); /* our turn */
+    if (r->refused == ST_OK && r->body_size > body_limit(r)) {
         reply_error_text(r, ST_PAYLOAD_TOO_LARGE, "the body is larger than %" PRIu64 " bytes",
                          body_limit(r));
     } else if (r->refused != ST_OK) {
@@ -330,10 +346,25 @@ static void run_step(struct request *r)
     void (*step)(struct request *) = r->then;
     r->then = NULL;
     r->suspended = false;
+    atomic_fetch_sub(&r->server->suspended, 1);
     if (r->refused != ST_OK)
         reply_error(r, r->refused);
     else
         step(r);
+}
+
+/* A body that is not worth reading, or whose end is disputed: answered at once, and the connection
+ * closed, so that nothing behind it is taken for a request. */
+static void refuse_unread(struct request *r)
+{
+    r->close = true;
+    r->start_us = clock_mono_us();
+    if (r->framings > 1)
+        reply_error_text(r, ST_INVALID_ARGUMENT,
+                         "more than one Content-Length or Transfer-Encoding header");
+    else
+        reply_error_text(r, ST_PAYLOAD_TOO_LARGE, "the body is larger than %" PRIu64 " bytes",
+                         body_limit(r));
 }
 
 static enum MHD_Result on_access(void *user, struct MHD_Connection *connection, const char *url,
@@ -347,10 +378,9 @@ static enum MHD_Result on_access(void *user, struct MHD_Connection *connection, 
     (void)version;
     if (!r->started) {
         on_headers(r, method);
-        if (r->announced_size <= body_limit(r) * DISCARD_FACTOR)
+        if (r->framings <= 1 && r->announced_size <= body_limit(r) * DISCARD_FACTOR)
             return MHD_YES;
-        r->body_size = r->announced_size; /* not worth reading: answered now, and closed */
-        run_handler(r);
+        refuse_unread(r);
         return send_reply(r);
     }
     if (*upload_size > 0) {
@@ -381,7 +411,30 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
         r->on_unsent(r);
     if (r->started)
         atomic_fetch_sub(&s->under_way, 1);
+    if (r->peer != NULL)
+        peer_expect(r->peer, clock_mono_us() + s->head_timeout_us);
     request_free(r);
+}
+
+static void on_connection(void *user, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct server *s = user;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *context = peers_add(&s->peers, info->connect_fd, clock_mono_us() + s->head_timeout_us);
+    } else {
+        peers_remove(&s->peers, *context);
+        *context = NULL;
+    }
+}
+
+void server_sweep(struct server *s)
+{
+    uint32_t closed = peers_sweep(&s->peers, clock_mono_us());
+    if (closed > 0)
+        log_line(LOG_INFO, "slow_requests_closed", "connections=%u", closed);
 }
 
 /* libmicrohttpd decodes nothing: targets are ours. */
@@ -422,11 +475,12 @@ static enum status open_listener(const struct config *config, int *out_fd, uint1
     struct sockaddr_storage bound;
     socklen_t size = sizeof bound;
     ok = ok && getsockname(fd, (struct sockaddr *)&bound, &size) == 0;
+    const int error = errno;
     freeaddrinfo(found);
     if (!ok) {
         (void)snprintf(problem, problem_size, "cannot listen on %s: %s%s", config->http_listen,
-                       strerror(errno),
-                       errno == EADDRINUSE ? " (is another broker running there?)" : "");
+                       strerror(error),
+                       error == EADDRINUSE ? " (is another broker running there?)" : "");
         if (fd >= 0)
             (void)close(fd);
         return ST_IO;
@@ -451,8 +505,9 @@ static struct MHD_Daemon *start_daemon(struct server *s)
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
         on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET,
         s->listen_fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, s, MHD_OPTION_UNESCAPE_CALLBACK,
-        keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
+        keep_escapes, NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)s->config->connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)(s->config->idle_timeout_ns / 1000000000), MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
@@ -466,7 +521,10 @@ enum status server_start(const struct config *config, struct shard *shard, struc
     s->config = config;
     s->shard = shard;
     s->start_us = clock_mono_us();
+    s->head_timeout_us = config->idle_timeout_ns / 1000;
+    peers_init(&s->peers);
     if (open_listener(config, &s->listen_fd, &s->port, problem, problem_size) != ST_OK) {
+        peers_fini(&s->peers);
         free(s);
         return ST_IO;
     }
@@ -479,6 +537,7 @@ enum status server_start(const struct config *config, struct shard *shard, struc
         (void)snprintf(problem, problem_size, "cannot start the HTTP threads: %s", strerror(errno));
         (void)close(s->listen_fd);
         metrics_free(s->metrics);
+        peers_fini(&s->peers);
         free(s);
         return ST_IO;
     }
@@ -492,16 +551,21 @@ void server_drain(struct server *s)
     s->listen_fd = MHD_quiesce_daemon(s->daemon);
 }
 
-void server_stop(struct server *s)
+bool server_stop(struct server *s)
 {
     const int64_t give_up_us = clock_mono_us() + (int64_t)DRAIN_S * 1000000;
     while (atomic_load(&s->under_way) > 0 && clock_mono_us() < give_up_us)
         (void)usleep(DRAIN_STEP_MS * 1000);
     if (atomic_load(&s->under_way) > 0)
-        log_line(LOG_WARN, "drain_gave_up", "requests=%u", atomic_load(&s->under_way));
+        log_line(LOG_WARN, "drain_gave_up", "requests=%u waiting_for_shard=%u",
+                 atomic_load(&s->under_way), atomic_load(&s->suspended));
+    if (atomic_load(&s->suspended) > 0)
+        return false; /* the library aborts when it is stopped with suspended connections */
     MHD_stop_daemon(s->daemon);
+    peers_fini(&s->peers);
     if (s->listen_fd >= 0)
         (void)close(s->listen_fd);
     metrics_free(s->metrics);
     free(s);
+    return true;
 }

@@ -1,9 +1,10 @@
 /* HTTP in, HTTP out: libmicrohttpd, one epoll thread a core. A request that waits suspends its
  * connection and is resumed by its op's done().
  *
- * Bounds: connections, header size (64 KiB), body sizes (config), idle time. Every reply is JSON
- * but /metrics. What is not even HTTP is answered by libmicrohttpd itself and the connection
- * closed. */
+ * Bounds: connections, header size (about 16 KiB), body sizes (config), idle time, and
+ * the time in which a request must have come: a byte now and then does not keep it open. Every
+ * reply is JSON but /metrics. What is not even HTTP is answered by libmicrohttpd itself and the
+ * connection closed. */
 #ifndef API_SERVER_H
 #define API_SERVER_H
 
@@ -21,6 +22,9 @@ int64_t server_start_us(const struct server *s); /* clock_mono_us() */
 /* No new connections; replies carry `Connection: close` from now on. */
 void server_drain(struct server *s);
 /* Waits until every request under way is answered (DRAIN_S at most), then ends the threads. */
-void server_stop(struct server *s);
+/* False: the shard still has some after that time; nothing was ended and the process must. */
+bool server_stop(struct server *s) __attribute__((warn_unused_result));
+/* Closes connections whose request does not come on: to be called about every second. */
+void server_sweep(struct server *s);
 
 #endif

@@ -49,6 +49,22 @@ static struct span cut(struct span *rest, char separator)
     return head;
 }
 
+/* "http://host:port/path" is the same as "/path" (RFC 9112, 3.2.2). */
+static struct span without_authority(struct span path)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t size = strlen(schemes[i]);
+        if (path.size < size || memcmp(path.data, schemes[i], size) != 0)
+            continue;
+        struct span rest = span_of(path.data + size, path.size - size);
+        const uint8_t *slash = rest.size == 0 ? NULL : memchr(rest.data, '/', rest.size);
+        return slash == NULL ? span_text("/")
+                             : span_of(slash, rest.size - (size_t)(slash - rest.data));
+    }
+    return path;
+}
+
 static enum status parse_path(struct span path, struct arena *arena, struct target *out)
 {
     if (path.size == 0 || path.data[0] != '/')
@@ -78,7 +94,7 @@ static enum status parse_query(struct span query, struct arena *arena, struct ta
         if (value.size == 0)
             continue;
         if (out->query_count == QUERY_ARGS_MAX)
-            return ST_INVALID_ARGUMENT;
+            break; /* no route knows so many: the rest is unknown, and ignored */
         struct query_arg *arg = &out->query[out->query_count++];
         struct span name = cut(&value, '=');
         if (!percent_decode(name, true, arena, &arg->name) ||
@@ -94,6 +110,6 @@ enum status target_parse(struct span raw, struct arena *arena, struct target *ou
     out->query_count = 0;
     struct span query = cut(&raw, '#'); /* a fragment has no business here */
     struct span path = cut(&query, '?');
-    enum status st = parse_path(path, arena, out);
+    enum status st = parse_path(without_authority(path), arena, out);
     return st == ST_OK ? parse_query(query, arena, out) : st;
 }

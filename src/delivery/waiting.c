@@ -80,7 +80,24 @@ static void add_runs(struct poll_request *poll, const struct group_partition *gp
     }
 }
 
-/* Leases what is there to the poll. The partitions take turns at being asked first. */
+/* Leases up to `max` messages of one partition to the poll. Gives how many. */
+static uint32_t take_from(struct delivery *d, struct session *s, struct poll_request *poll,
+                          struct group_partition *gp, uint32_t max)
+{
+    int64_t visibility_us = s->member->visibility_us > 0
+                                ? s->member->visibility_us
+                                : gp->partition->topic->settings.visibility_us;
+    int64_t deadline_us = d->now_us + visibility_us;
+    uint32_t count =
+        readout_take(readout_of(gp), &d->leases, &s->holder, deadline_us, max, d->scratch);
+    if (count > 0)
+        add_runs(poll, gp, count, d->scratch, deadline_us);
+    return count;
+}
+
+/* Leases what is there to the poll. The partitions take turns: each is asked for an equal share of
+ * the room, then for an equal share of what the others left, and another one is asked first each
+ * time. */
 static void take(struct delivery *d, struct session *s, struct poll_request *poll)
 {
     const struct member *member = s->member;
@@ -89,21 +106,20 @@ static void take(struct delivery *d, struct session *s, struct poll_request *pol
         room = poll->messages_max;
     if (room > POLL_MESSAGES_MAX)
         room = POLL_MESSAGES_MAX;
-    uint32_t first = member->assigned_count > 0 ? s->turn % member->assigned_count : 0;
-    for (uint32_t i = 0; i < member->assigned_count && room > 0; i++) {
-        uint32_t index = (first + i) % member->assigned_count;
-        struct group_partition *gp = member->assigned[index];
-        int64_t visibility_us = member->visibility_us > 0
-                                    ? member->visibility_us
-                                    : gp->partition->topic->settings.visibility_us;
-        int64_t deadline_us = d->now_us + visibility_us;
-        uint32_t count =
-            readout_take(readout_of(gp), &d->leases, &s->holder, deadline_us, room, d->scratch);
-        if (count == 0)
-            continue;
-        add_runs(poll, gp, count, d->scratch, deadline_us);
-        room -= count;
-        s->turn = index + 1;
+    bool more = member->assigned_count > 0;
+    while (more && room > 0) {
+        uint32_t share = (room + member->assigned_count - 1) / member->assigned_count;
+        uint32_t first = s->turn % member->assigned_count;
+        more = false;
+        for (uint32_t i = 0; i < member->assigned_count && room > 0; i++) {
+            uint32_t index = (first + i) % member->assigned_count;
+            uint32_t max = share < room ? share : room;
+            uint32_t count = take_from(d, s, poll, member->assigned[index], max);
+            more = more || count == max;
+            room -= count;
+            if (count > 0)
+                s->turn = index + 1;
+        }
     }
 }
 

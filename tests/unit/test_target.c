@@ -51,6 +51,16 @@ START_TEST(tolerates_one_trailing_slash_and_the_version)
 }
 END_TEST
 
+START_TEST(takes_absolute_forms)
+{
+    ck_assert_int_eq(parse("http://localhost:8080/topics/a?x=1"), ST_OK);
+    ck_assert_uint_eq(target.segment_count, 2);
+    check_segment(1, "a");
+    ck_assert_int_eq(parse("http://localhost"), ST_OK);
+    ck_assert_uint_eq(target.segment_count, 0);
+}
+END_TEST
+
 START_TEST(refuses_what_is_no_text)
 {
     ck_assert_int_eq(parse("/topics/%zz"), ST_NOT_FOUND);
@@ -82,7 +92,8 @@ START_TEST(bounds_the_query)
         text[i + 1] = '&';
     }
     text[sizeof text - 1] = '\0';
-    ck_assert_int_eq(parse(text), ST_INVALID_ARGUMENT);
+    ck_assert_int_eq(parse(text), ST_OK);
+    ck_assert_uint_eq(target.query_count, QUERY_ARGS_MAX);
 }
 END_TEST
 
@@ -133,6 +144,7 @@ Suite *suite_target(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, splits_before_it_decodes);
     tcase_add_test(tc, tolerates_one_trailing_slash_and_the_version);
+    tcase_add_test(tc, takes_absolute_forms);
     tcase_add_test(tc, refuses_what_is_no_text);
     tcase_add_test(tc, reads_the_query);
     tcase_add_test(tc, bounds_the_query);
