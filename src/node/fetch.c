@@ -24,6 +24,8 @@ void fetch_fini(struct fetch *f)
 
 static struct span window_rest(const struct fetch *f)
 {
+    if (f->batch_start == f->window.size)
+        return (struct span){0};
     return span_of(f->window.data + f->batch_start, f->window.size - f->batch_start);
 }
 

@@ -12,6 +12,7 @@
     X(crc32c)                                                                                      \
     X(delivery)                                                                                    \
     X(duration)                                                                                    \
+    X(fetch)                                                                                       \
     X(histogram)                                                                                   \
     X(journal)                                                                                     \
     X(json_scan)                                                                                   \
@@ -23,6 +24,7 @@
     X(metrics)                                                                                     \
     X(murmur3)                                                                                     \
     X(offset_set)                                                                                  \
+    X(partition_log)                                                                               \
     X(publish_builder)                                                                             \
     X(readout)                                                                                     \
     X(receipt)                                                                                     \
