@@ -35,8 +35,7 @@ def request(method: str, path: "str | bytes", body: bytes = b"", *headers: str) 
 
 BODIES: dict[str, dict[str, Any]] = {  # a good body of every endpoint that takes one
     "/topics": {
-        "name": "never-made", "num_partitions": 1, "partitions": 1, "retention_hours": 1,
-        "retention_bytes": 1, "cleanup_policy": "delete", "visibility_timeout": "1s",
+        "name": "never-made", "num_partitions": 1, "retention_hours": 1, "retention_bytes": 1, "cleanup_policy": "delete", "visibility_timeout": "1s",
         "max_deliveries": 1,
     },
     "/topics/victim/messages": {"messages": [{"value": "x"}]},
@@ -44,7 +43,7 @@ BODIES: dict[str, dict[str, Any]] = {  # a good body of every endpoint that take
     "/messages/ack/batch": {"receipt_handles": ["x"]},
     "/groups/g/join": {
         "client_id": "c", "topics": ["nothing"], "session_timeout": "30s", "member_id": "m",
-        "session_timeout_ms": 5000, "auto_offset_reset": "latest", "visibility_timeout": "1s",
+        "auto_offset_reset": "latest", "visibility_timeout": "1s",
         "max_in_flight": 5,
     },
     "/groups/g/heartbeat": {"member_id": "m", "generation": 1},
@@ -105,19 +104,25 @@ def wrong_types() -> Iterator[Case]:
                     wrong = [5]
                 data = json.dumps({**good, field: wrong}).encode()
                 yield Case(f"{path} {field}={wrong!r}", request("POST", path, data), (400,))
-    path = "/topics/victim/messages"
+    publish = "/topics/victim/messages"
     for field, value in MESSAGE.items():
         for wrong in WRONG[type(value)]:
             body = {"messages": [{"value": "before"}, {**MESSAGE, field: wrong}]}
             data = json.dumps(body).encode()
-            yield Case(f"message {field}={wrong!r}", request("POST", path, data), (400,))
+            yield Case(f"message {field}={wrong!r}", request("POST", publish, data), (400,))
+    for path, known, alias in (("/topics", "num_partitions", "partitions"),
+                               ("/groups/g/join", "session_timeout", "session_timeout_ms")):
+        for wrong in WRONG[int]:
+            body = {k: v for k, v in BODIES[path].items() if k != known}
+            data = json.dumps({**body, alias: wrong}).encode()
+            yield Case(f"{path} {alias}={wrong!r}", request("POST", path, data), (400,))
     for wrong in (5, "x", None, [], True):
         data = json.dumps({"messages": [{"value": "x"}, wrong]}).encode()
-        yield Case(f"message={wrong!r}", request("POST", path, data), (400,))
+        yield Case(f"message={wrong!r}", request("POST", publish, data), (400,))
     for wrong in (1, None, True, [], {}):
         data = json.dumps({"messages": [{"value": "x", "headers": {"a": "b", "c": wrong}}]}).encode()
         if wrong is not None:
-            yield Case(f"header={wrong!r}", request("POST", path, data), (400,))
+            yield Case(f"header={wrong!r}", request("POST", publish, data), (400,))
 
 
 def out_of_range() -> Iterator[Case]:
@@ -175,7 +180,7 @@ def paths() -> Iterator[Case]:
                    "/v1/../topics", "/topics/victim/../../groups", "/%2ftopics", "/topics%2fvictim",
                    "/topics%00", "/v1//topics", "/v1/v1/v1/topics", "/a/b/c/d/e/f/g/h/i/j/k/l"):
         yield Case(target, request("GET", target), (404,))
-    for target in ("topics", "*", "?", "%", "..", "\\topics", "http://", "http:///topics", ""):
+    for target in ("topics", "*", "?", "%", "..", "\\topics", "http://", ""):
         yield Case(f"target {target!r}", request("GET", target), HTTP)
 
 
@@ -201,7 +206,8 @@ def queries() -> Iterator[Case]:
     for query in ("member_id=m", "member_id=" + "m" * 3000, "member_id=%00", "member_id=m&&&&=&=x",
                   "?member_id=m&member_id=m"):
         yield Case(query[:40], request("GET", "/groups/none/poll?" + query), (400, 404))
-    yield Case("many arguments", request("GET", base + "a=1&" * 500 + "limit=0"), (400,))
+    yield Case("many arguments", request("GET", base + "a=1&" * 40), (200, 400))
+    yield Case("very many arguments", request("GET", base + "a=1&" * 5000), HTTP)
     yield Case("verbose", request("GET", "/readyz?verbose=2"), (400,))
 
 
@@ -212,9 +218,8 @@ def heads() -> Iterator[Case]:
         b"GET /health HTTP/1.1x\r\nHost: x\r\n\r\n", b"GET /health HTTP/\r\nHost: x\r\n\r\n",
         b"GET /health FTP/1.1\r\nHost: x\r\n\r\n", b"GET /he\x00alth HTTP/1.1\r\nHost: x\r\n\r\n",
         b"G\x00T /health HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /health HTTP/1.1\r\n: empty\r\n\r\n",
-        b"GET /health HTTP/1.1\r\nno colon here\r\n\r\n", b"GET /health HTTP/1.1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nno colon here\r\n\r\n",
         b"GET /health HTTP/1.1\r\nHost: x\r\nA\x00: b\r\n\r\n",
-        b"GET /health HTTP/1.1\r\n folded: first\r\nHost: x\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200,
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n\r\n", b"EHLO x\r\n\r\n",
         b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -224,10 +229,8 @@ def heads() -> Iterator[Case]:
         b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 50_000 + b"\r\n",
         b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"x" * 100_000 + b": b\r\n\r\n",
     ]
-    fine = (b"GET /health HTTP/1.1\r\n\r\n",)  # servers differ about a missing Host
     for data in lines:
-        if data not in fine:
-            yield Case(f"head {data[:40]!r}", data, HTTP, end=True)
+        yield Case(f"head {data[:40]!r}", data, HTTP, end=True)
 
 
 def lengths() -> Iterator[Case]:
@@ -267,7 +270,7 @@ GROUPS = [malformed_json, broken_inside, wrong_types, out_of_range, paths, queri
 
 @pytest.fixture(scope="module")
 def victim() -> Iterator[Broker]:
-    broker = Broker(LIMITS_IDLETIMEOUT="5s")
+    broker = Broker(LIMITS_IDLETIMEOUT="1s")
     try:
         broker.start()
         broker.create("victim")
@@ -294,7 +297,8 @@ def answer(broker: Broker, case: Case) -> Optional[str]:
         return None if case.expected is HTTP else "closed without an answer"
     status, headers, body = reply
     if case.expected is HTTP:
-        return None if 400 <= status < 500 else f"status {status}"
+        fine = 400 <= status < 500 or status == 505  # HTTP version not supported
+        return None if fine else f"status {status}"
     if status not in case.expected:
         return f"status {status}, not {case.expected}: {body[:200]!r}"
     if status >= 400:
