@@ -93,7 +93,8 @@ void apply_offsets_commit(struct machine *m, const struct command_offsets_commit
     if (out->status != ST_OK)
         return;
 
-    struct group_partition **found = arena_array(arena, cmd->entry_count, sizeof *found);
+    struct group_partition **found =
+        arena_array(arena, cmd->entry_count, sizeof(struct group_partition *));
     for (uint32_t i = 0; i < cmd->entry_count; i++) {
         out->status = find_owned(m, g, member, &cmd->entries[i], &found[i]);
         if (out->status != ST_OK)

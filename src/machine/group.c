@@ -13,7 +13,11 @@ static struct span own(struct span s)
 
 static void disown(struct span s)
 {
-    free((void *)(uintptr_t)s.data);
+    union {
+        const uint8_t *borrowed;
+        void *owned;
+    } bytes = {.borrowed = s.data};
+    free(bytes.owned);
 }
 
 struct group *group_new(uint32_t id, struct span name)
@@ -60,7 +64,7 @@ void machine_add_group(struct machine *m, struct group *g)
     CHECK(m->group_count == 0 || m->groups[m->group_count - 1]->id < g->id);
     if (m->group_count == m->group_capacity) {
         m->group_capacity = m->group_capacity == 0 ? 16 : m->group_capacity * 2;
-        m->groups = alloc_resize(m->groups, m->group_capacity, sizeof *m->groups);
+        m->groups = alloc_resize(m->groups, m->group_capacity, sizeof(struct group *));
     }
     m->groups[m->group_count++] = g;
     map_put(&m->groups_by_name, span_text(g->name), g);
@@ -92,7 +96,7 @@ struct member *group_add_member(struct group *g, struct span id, struct span cli
     member->rank = g->member_count;
     member->id = own(id);
     member->client_id = own(client_id);
-    g->members = alloc_resize(g->members, (size_t)g->member_count + 1, sizeof *g->members);
+    g->members = alloc_resize(g->members, (size_t)g->member_count + 1, sizeof(struct member *));
     g->members[g->member_count++] = member;
     map_put(&g->by_member_id, member->id, member);
     return member;
@@ -148,10 +152,10 @@ struct group_partition *group_need_partition(struct group *g, struct partition *
     gp->group = g;
     gp->partition = p;
     offset_set_init(&gp->done);
-    g->partitions =
-        alloc_resize(g->partitions, (size_t)g->partition_count + 1, sizeof *g->partitions);
+    g->partitions = alloc_resize(g->partitions, (size_t)g->partition_count + 1,
+                                 sizeof(struct group_partition *));
     memmove(&g->partitions[i + 1], &g->partitions[i],
-            (g->partition_count - i) * sizeof *g->partitions);
+            (g->partition_count - i) * sizeof(struct group_partition *));
     g->partitions[i] = gp;
     g->partition_count++;
     return gp;

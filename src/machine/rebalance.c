@@ -157,37 +157,49 @@ static int compare_by_name(const void *left, const void *right)
            (a->partition->index < b->partition->index);
 }
 
-void group_fill_assigned(struct group *g, uint32_t generation)
+struct share { /* what one member reads */
+    struct group_partition **partitions;
+    uint32_t count;
+};
+
+static struct share *share_out(const struct group *g)
 {
-    uint32_t *counts = alloc_array((size_t)g->member_count + 1, sizeof *counts);
+    struct share *shares = alloc_array((size_t)g->member_count + 1, sizeof *shares);
     for (uint32_t i = 0; i < g->partition_count; i++) {
         if (g->partitions[i]->owner != NULL)
-            counts[g->partitions[i]->owner->rank]++;
+            shares[g->partitions[i]->owner->rank].count++;
     }
-    struct group_partition ***lists = alloc_array((size_t)g->member_count + 1, sizeof *lists);
     for (uint32_t i = 0; i < g->member_count; i++) {
-        lists[i] = alloc_array((size_t)counts[i] + 1, sizeof **lists);
-        counts[i] = 0;
+        shares[i].partitions =
+            alloc_array((size_t)shares[i].count + 1, sizeof(struct group_partition *));
+        shares[i].count = 0;
     }
     for (uint32_t i = 0; i < g->partition_count; i++) {
-        const struct member *owner = g->partitions[i]->owner;
-        if (owner != NULL)
-            lists[owner->rank][counts[owner->rank]++] = g->partitions[i];
+        if (g->partitions[i]->owner == NULL)
+            continue;
+        struct share *share = &shares[g->partitions[i]->owner->rank];
+        share->partitions[share->count++] = g->partitions[i];
     }
+    return shares;
+}
+
+void group_fill_assigned(struct group *g, uint32_t generation)
+{
+    struct share *shares = share_out(g);
     for (uint32_t i = 0; i < g->member_count; i++) {
         struct member *member = g->members[i];
-        size_t size = counts[i] * sizeof **lists;
-        qsort(lists[i], counts[i], sizeof **lists, compare_by_name);
-        bool same = member->assigned_count == counts[i] &&
-                    (size == 0 || memcmp(member->assigned, lists[i], size) == 0);
+        struct share *share = &shares[i];
+        size_t size = share->count * sizeof(struct group_partition *);
+        qsort(share->partitions, share->count, sizeof(struct group_partition *), compare_by_name);
+        bool same = member->assigned_count == share->count &&
+                    (size == 0 || memcmp(member->assigned, share->partitions, size) == 0);
         if (!same && generation != 0)
             member->changed_generation = generation;
         free(member->assigned);
-        member->assigned = lists[i];
-        member->assigned_count = counts[i];
+        member->assigned = share->partitions;
+        member->assigned_count = share->count;
     }
-    free(lists);
-    free(counts);
+    free(shares);
 }
 
 void group_rebalance(struct machine *m, struct group *g)

@@ -33,7 +33,7 @@ void machine_add_topic(struct machine *m, struct topic *t)
     CHECK(m->topic_count == 0 || m->topics[m->topic_count - 1]->id < t->id);
     if (m->topic_count == m->topic_capacity) {
         m->topic_capacity = m->topic_capacity == 0 ? 16 : m->topic_capacity * 2;
-        m->topics = alloc_resize(m->topics, m->topic_capacity, sizeof *m->topics);
+        m->topics = alloc_resize(m->topics, m->topic_capacity, sizeof(struct topic *));
     }
     m->topics[m->topic_count++] = t;
     m->partition_total += t->partition_count;

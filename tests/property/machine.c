@@ -11,7 +11,7 @@
 void property_machine_commands(uint64_t seed);
 
 enum { STEPS = 1000, ENTRIES_MAX = 6, JOINERS_MAX = 3, ACKS_MAX = 8, ID_SIZE = 16 };
-#define JOURNAL_SIZE_MAX (64U * 1024 * 1024)
+#define JOURNAL_SIZE_MAX (64UL * 1024 * 1024)
 
 struct append { /* as the effect reported it */
     uint32_t topic_id;
@@ -92,7 +92,7 @@ static struct machine *new_machine(struct world *w)
 /* Through the encoding, as in the broker. */
 static void apply(struct world *w, struct command *cmd, struct result *out)
 {
-    w->model->now_us += (int64_t)(one_in(w, 50) ? below(w, 400) * 1000 * 1000 : below(w, 1000));
+    w->model->now_us += (int64_t)(one_in(w, 50) ? below(w, 400) * 1000000 : below(w, 1000));
     size_t start = w->journal.size;
     command_encode(cmd, &w->journal);
     CHECK(!w->journal.overflowed);
@@ -176,7 +176,7 @@ static void step_publish(struct world *w)
     cmd.publish.entries = buf_span(&w->entries);
     for (uint32_t i = 0; i < MODEL_TOPICS; i++) {
         for (uint32_t p = 0; p < MODEL_PARTITIONS; p++) {
-            if (w->model->topics[i].next[p] + ENTRIES_MAX * 4 >= MODEL_OFFSETS)
+            if (w->model->topics[i].next[p] + ENTRIES_MAX * 4ULL >= MODEL_OFFSETS)
                 return; /* the model is full */
         }
     }
