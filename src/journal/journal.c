@@ -118,7 +118,7 @@ enum status journal_open(const struct journal_options *options, struct journal *
                          struct journal_problem *out_problem)
 {
     CHECK(options->read_only || options->done != NULL);
-    CHECK(options->read_only || options->segment_bytes >= 4 * SEGMENT_PAGE);
+    CHECK(options->read_only || options->segment_bytes >= 4 * (uint64_t)SEGMENT_PAGE);
     CHECK(options->segment_bytes < UINT32_MAX);
     *out = NULL;
     *out_problem = (struct journal_problem){0};

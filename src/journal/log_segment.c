@@ -110,6 +110,7 @@ void log_segment_note(struct log_segment *s, uint64_t position, uint64_t offset,
     CHECK(offset >= s->base && offset - s->base <= UINT32_MAX);
     CHECK(position <= UINT32_MAX);
     if (s->entry_count > 0) {
+        CHECK(s->entries != NULL);
         const struct log_entry *last = &s->entries[s->entry_count - 1];
         CHECK(position > last->position);
         if (position - last->position < LOG_INDEX_STEP)
