@@ -45,6 +45,7 @@ static enum status checkpoint_run(struct checkpointer *c, struct checkpoint_job 
 static void *checkpointer_main(void *user)
 {
     struct checkpointer *c = user;
+    (void)pthread_setname_np(pthread_self(), "checkpoint");
     CHECK(pthread_mutex_lock(&c->lock) == 0);
     for (;;) {
         while (!atomic_load(&c->busy) && !c->stopping)

@@ -241,6 +241,7 @@ static void shard_sleep(struct shard *s, int64_t due_us, int64_t now_us)
 static void *shard_main(void *user)
 {
     struct shard *s = user;
+    (void)pthread_setname_np(pthread_self(), "shard");
     delivery_start(s->delivery, shard_now_us(s));
     for (;;) {
         int64_t now_us = shard_now_us(s);
