@@ -48,7 +48,7 @@ static struct journal_options options_of(bool read_only)
         .dir = directory, .segment_bytes = SEGMENT_BYTES, .read_only = read_only, .done = on_done};
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
+int LLVMFuzzerInitialize(int *argc, char ***argv) /* NOLINT(readability-non-const-parameter) */
 {
     (void)argc;
     (void)argv;
@@ -112,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum status st = journal_open(&options, &journal, &problem);
     CHECK(st == ST_OK || st == ST_CORRUPT);
     if (st == ST_OK) {
-        uint64_t next = 1, expected = BATCHES * RECORDS;
+        uint64_t next = 1, expected = BATCHES * (uint64_t)RECORDS;
         CHECK(journal_replay(journal, 1, check_record, &next, &problem) == ST_OK);
         CHECK(next <= expected + 1 && (next - 1) % RECORDS == 0);
         bool last_touched = memcmp(damaged, image, used) != 0;

@@ -131,7 +131,7 @@ START_TEST(journal_round_trips)
     for (int i = 1; i <= 20; i++)
         ck_assert_int_eq(write_batch(j, i), ST_OK);
     ck_assert_uint_eq(journal_durable_index(j), 210);
-    ck_assert_uint_gt(journal_bytes_since(j, 1), 210 * 4);
+    ck_assert_uint_gt(journal_bytes_since(j, 1), 210 * 4ULL);
     ck_assert_uint_eq(journal_bytes_since(j, 211), 0);
     struct journal_counters counters;
     journal_get_counters(j, &counters);
@@ -153,7 +153,7 @@ END_TEST
 
 START_TEST(journal_writes_many_records_at_once)
 {
-    struct journal_options options = options_of(1024 * 1024, DURABILITY_FSYNC);
+    struct journal_options options = options_of(1 << 20, DURABILITY_FSYNC);
     struct journal *j = open_with(&options);
     struct journal_batch *b = journal_batch_begin(j);
     static uint8_t record[16];
@@ -338,6 +338,35 @@ START_TEST(journal_never_takes_a_flipped_bit)
 }
 END_TEST
 
+/* Without a sync for each batch the disk may keep a later one and lose an earlier one: neither was
+ * promised to be durable, so both go, and the later one must not come back when the gap is filled.
+ */
+START_TEST(journal_cuts_all_that_was_never_synced)
+{
+    struct journal_options options = options_of(SMALL, DURABILITY_OS);
+    struct journal *j = open_with(&options);
+    write_one(j, 500);
+    write_one(j, 500);
+    write_one(j, 500);
+    journal_close(j);
+    static const uint8_t nothing[BATCH_HEADER];
+    uint64_t batch_size = BATCH_HEADER + 504; /* padded to 8 */
+    file_write(temp_path(SEGMENT), HEADER_PAGE + batch_size, nothing, sizeof nothing);
+    j = open_with(&options);
+    check_all(j, 1, 2, true);
+    write_one(j, 500);
+    journal_close(j);
+    j = open_with(&options);
+    check_all(j, 1, 3, true);
+    ck_assert_int_eq(journal_flush(j), ST_OK);
+    write_one(j, 500);
+    journal_close(j);
+    file_write(temp_path(SEGMENT), HEADER_PAGE + batch_size, nothing, sizeof nothing);
+    struct journal_problem problem = {0};
+    ck_assert_int_eq(journal_open(&options, &j, &problem), ST_CORRUPT); /* this one was */
+}
+END_TEST
+
 START_TEST(journal_refuses_damage_before_the_last_segment)
 {
     struct journal *j = open_small();
@@ -480,6 +509,7 @@ Suite *suite_journal(void)
     tcase_add_test(tcase, journal_replay_returns_what_the_caller_says);
     tcase_add_loop_test(tcase, journal_cuts_a_torn_tail_at_every_byte, 0, 2);
     tcase_add_test(tcase, journal_never_takes_a_flipped_bit);
+    tcase_add_test(tcase, journal_cuts_all_that_was_never_synced);
     tcase_add_test(tcase, journal_refuses_damage_before_the_last_segment);
     tcase_add_test(tcase, journal_refuses_other_files);
     tcase_add_test(tcase, journal_opens_after_a_crash_between_roll_and_write);

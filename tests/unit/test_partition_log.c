@@ -76,7 +76,7 @@ START_TEST(log_finds_every_offset)
         ck_assert_int_eq(fetch_next(&fetch, &message, &end, &problem), ST_OK);
         ck_assert(!end);
         ck_assert_uint_eq(message.offset, offset);
-        ck_assert_uint_lt(fetch.position - range.position, 80 * 1024);
+        ck_assert_uint_lt(fetch.position - range.position, 80000);
         fetch_fini(&fetch);
         log_range_release(&range);
     }
