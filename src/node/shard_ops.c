@@ -168,6 +168,7 @@ static void dispatch_ack(struct shard *s, struct op *op, int64_t now_us)
         shard_finish(s, op);
         return;
     }
+    buf_fini(&op->record); /* of the group before, when a batch has several */
     buf_init(&op->record, JOURNAL_RECORD_SIZE_MAX);
     command_encode(&op->ack.command, &op->record);
     CHECK(!op->record.overflowed);
