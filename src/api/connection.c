@@ -32,6 +32,10 @@ static void op_done(struct op *op)
 /* The connection is suspended first: `done` may come before shard_submit() returns. */
 void request_submit(struct request *r, void (*then)(struct request *r))
 {
+    if (r->gone) {
+        reply_error(r, ST_NOT_READY); /* which nobody sees */
+        return;
+    }
     r->then = then;
     r->op.done = op_done;
     r->op.user = r;
@@ -368,6 +372,10 @@ void connection_on_completed(void *user, struct MHD_Connection *connection, void
     if (r == NULL)
         return;
     *state = NULL;
+    if (r->suspended) { /* the client left while the op was under way: its results must be let go */
+        r->gone = true;
+        run_step(r);
+    }
     bool sent = how == MHD_REQUEST_TERMINATED_COMPLETED_OK && r->http_status != 0;
     if (!sent && r->on_unsent != NULL)
         r->on_unsent(r);

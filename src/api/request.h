@@ -75,6 +75,7 @@ struct request {
     struct peer *peer; /* the connection's deadline */
     bool started;      /* headers were seen */
     bool suspended;
+    bool gone; /* the connection; only clean-up is left */
     bool head;
     bool close;              /* the connection, after the reply */
     unsigned framings;       /* headers that say where the body ends; more than one is an attack */

@@ -19,8 +19,10 @@ enum {
     LISTEN_BACKLOG = 1024,
     THREADS_MAX = 64,
     DRAIN_STEP_MS = 5,
-    DRAIN_S = 10,
 };
+
+#define DRAIN_UNFINISHED_US 1000000LL /* for requests that are still being sent */
+#define DRAIN_US            10000000LL
 
 uint16_t server_port(const struct server *s)
 {
@@ -137,9 +139,13 @@ void server_drain(struct server *s)
 
 bool server_stop(struct server *s)
 {
-    const int64_t give_up_us = clock_mono_us() + (int64_t)DRAIN_S * 1000000;
-    while (atomic_load(&s->under_way) > 0 && clock_mono_us() < give_up_us)
+    const int64_t start_us = clock_mono_us();
+    for (int64_t waited_us = 0; atomic_load(&s->under_way) > 0 && waited_us < DRAIN_US;
+         waited_us = clock_mono_us() - start_us) {
+        if (waited_us > DRAIN_UNFINISHED_US)
+            (void)peers_sweep(&s->peers, PEER_NO_DEADLINE - 1); /* requests that do not come on */
         (void)usleep(DRAIN_STEP_MS * 1000);
+    }
     if (atomic_load(&s->under_way) > 0)
         log_line(LOG_WARN, "drain_gave_up", "requests=%u waiting_for_shard=%u",
                  atomic_load(&s->under_way), atomic_load(&s->suspended));
