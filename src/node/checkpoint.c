@@ -28,6 +28,8 @@ static enum status checkpoint_run(struct checkpointer *c, struct checkpoint_job 
 {
     enum status st = log_sync(&job->dirty);
     if (job->index > 0) {
+        if (st == ST_OK) /* a snapshot must not be ahead of the journal on the disk */
+            st = journal_flush(c->journal);
         if (st == ST_OK)
             st = snapshot_write(c->snapshot_dir, job->index, buf_span(&job->snapshot));
         if (st == ST_OK) {
