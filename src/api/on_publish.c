@@ -44,7 +44,8 @@ static uint8_t *write_stored(uint8_t *to, const struct publish_outcome *outcome,
         return TEXT_LITERAL(to, "\",\"delayed\":false}");
     to = TEXT_LITERAL(to, "\",\"delayed\":true,\"deliverAt\":\"");
     char text[TIMESTAMP_SIZE_MAX];
-    to = text_copy(to, text, timestamp_format(text, due_us));
+    size_t size = timestamp_format(text, due_us);
+    to = text_copy(to, text, size);
     return TEXT_LITERAL(to, "\"}");
 }
 

@@ -220,7 +220,7 @@ bool config_load(struct config *c, int argc, char *const *argv, struct buf *prob
     *c = (struct config){0};
     size_t before = problems->size;
     for (size_t i = 0; i < SETTINGS; i++) {
-        const char *env = getenv(settings[i].env);
+        const char *env = getenv(settings[i].env); /* NOLINT(concurrency-mt-unsafe): one thread */
         set_value(c, &settings[i], settings[i].fallback, settings[i].flag, problems);
         CHECK(problems->size == before || i > 0); /* the defaults are valid */
         if (env != NULL)

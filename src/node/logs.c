@@ -159,6 +159,7 @@ enum status logs_remove_strangers(const struct logs *l, const struct machine *ke
     if (dir == NULL)
         return errno == ENOENT ? ST_OK : ST_IO;
     enum status st = ST_OK;
+    /* The stream is ours alone. NOLINTNEXTLINE(concurrency-mt-unsafe) */
     for (struct dirent *e = readdir(dir); e != NULL && st == ST_OK; e = readdir(dir)) {
         char *end = NULL;
         unsigned long id = strtoul(e->d_name, &end, 10);

@@ -96,7 +96,8 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     int size = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
     CHECK(size >= 0);
-    uint8_t *to = buf_reserve(b, (size_t)size + 1); /* vsnprintf writes a NUL, which is not counted */
+    /* vsnprintf writes a NUL, which is not counted. */
+    uint8_t *to = buf_reserve(b, (size_t)size + 1);
     if (to == NULL)
         return;
     va_start(args, fmt);

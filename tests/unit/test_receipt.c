@@ -48,7 +48,7 @@ START_TEST(receipt_is_bound_to_key_and_scope)
     write_sample(text, "acme/");
     struct receipt back = {0};
     struct receipt_key other = key;
-    other.bytes[31] ^= 1;
+    other.bytes[RECEIPT_KEY_SIZE - 1] ^= 1;
     ck_assert_int_eq(receipt_read(&key, span_text(""), span_text(text), &back),
                      ST_MESSAGE_NOT_FOUND);
     ck_assert_int_eq(receipt_read(&key, span_text("acme"), span_text(text), &back),
