@@ -21,7 +21,8 @@ uint16_t server_port(const struct server *s);
 int64_t server_start_us(const struct server *s); /* clock_mono_us() */
 /* No new connections; replies carry `Connection: close` from now on. */
 void server_drain(struct server *s);
-/* Waits until every request under way is answered (10 s at most; half-sent ones get 1 s), then ends the threads. */
+/* Waits until every request under way is answered (10 s at most; half-sent ones get 1 s), then ends
+ * the threads. */
 /* False: the shard still has some after that time; nothing was ended and the process must. */
 bool server_stop(struct server *s) __attribute__((warn_unused_result));
 /* Closes connections whose request does not come on: to be called about every second. */
