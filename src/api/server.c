@@ -58,14 +58,14 @@ static enum status open_listener(const struct config *config, int *out_fd, uint1
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
               bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, LISTEN_BACKLOG) == 0;
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t size = sizeof bound;
     ok = ok && getsockname(fd, (struct sockaddr *)&bound, &size) == 0;
     const int error = errno;
     freeaddrinfo(found);
     if (!ok) {
         (void)snprintf(problem, problem_size, "cannot listen on %s: %s%s", config->http_listen,
-                       strerror(error),
+                       strerror(error), /* NOLINT(concurrency-mt-unsafe): glibc's is safe */
                        error == EADDRINUSE ? " (is another broker running there?)" : "");
         if (fd >= 0)
             (void)close(fd);
@@ -120,7 +120,8 @@ enum status server_start(const struct config *config, struct shard *shard, struc
     atomic_init(&s->next_id, first_id);
     s->daemon = start_daemon(s);
     if (s->daemon == NULL) {
-        (void)snprintf(problem, problem_size, "cannot start the HTTP threads: %s", strerror(errno));
+        (void)snprintf(problem, problem_size, "cannot start the HTTP threads: %s",
+                       strerror(errno)); /* NOLINT(concurrency-mt-unsafe): as above */
         (void)close(s->listen_fd);
         metrics_free(s->metrics);
         peers_fini(&s->peers);
