@@ -79,6 +79,11 @@ static void request_free(struct request *r)
 void *connection_on_target(void *user, const char *uri, struct MHD_Connection *connection)
 {
     struct request *r = request_new(user, connection);
+    const union MHD_ConnectionInfo *context =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    r->peer = context != NULL ? context->socket_context : NULL;
+    if (r->peer != NULL)
+        r->peer->pending = r;
     struct target target;
     struct span raw = arena_copy(&r->op.arena, span_text(uri));
     enum status st = target_parse(raw, &r->op.arena, &target);
@@ -213,9 +218,6 @@ static void on_headers(struct request *r, const char *method)
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     r->op.client_fd = info != NULL ? info->connect_fd : -1;
     buf_init(&r->body, body_limit(r));
-    const union MHD_ConnectionInfo *context =
-        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    r->peer = context != NULL ? context->socket_context : NULL;
     peer_expect(r->peer, clock_mono_us() + BODY_TIMEOUT_US +
                              (int64_t)(body_limit(r) / BODY_RATE_MIN) * 1000000);
 }
@@ -381,8 +383,10 @@ void connection_on_completed(void *user, struct MHD_Connection *connection, void
         r->on_unsent(r);
     if (r->started)
         atomic_fetch_sub(&s->under_way, 1);
-    if (r->peer != NULL)
+    if (r->peer != NULL) {
+        r->peer->pending = NULL;
         peer_expect(r->peer, clock_mono_us() + s->head_timeout_us);
+    }
     request_free(r);
 }
 
@@ -395,7 +399,10 @@ void connection_on_change(void *user, struct MHD_Connection *connection, void **
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         *context = peers_add(&s->peers, info->connect_fd, clock_mono_us() + s->head_timeout_us);
     } else {
-        peers_remove(&s->peers, *context);
+        struct peer *peer = *context;
+        if (peer->pending != NULL) /* the head was refused: nobody was told of its end */
+            request_free(peer->pending);
+        peers_remove(&s->peers, peer);
         *context = NULL;
     }
 }

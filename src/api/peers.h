@@ -18,6 +18,7 @@ struct peer {
     struct list_node link;
     int fd; /* borrowed; open as long as the peer is listed */
     _Atomic int64_t deadline_us;
+    void *pending; /* the connection's: a request whose head has not come in full; may be NULL */
 };
 
 struct peers {
