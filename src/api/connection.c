@@ -335,6 +335,7 @@ static void refuse_unread(struct request *r)
                          body_limit(r));
 }
 
+/* NOLINTNEXTLINE(readability-function-size): libmicrohttpd calls it so */
 enum MHD_Result connection_on_access(void *user, struct MHD_Connection *connection, const char *url,
                                      const char *method, const char *version, const char *upload,
                                      size_t *upload_size, void **state)

@@ -36,6 +36,7 @@ void connection_on_completed(void *user, struct MHD_Connection *connection, void
 void connection_on_change(void *user, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode what);
 size_t connection_keep_escapes(void *user, struct MHD_Connection *connection, char *text);
-void connection_on_log(void *user, const char *fmt, va_list args);
+void connection_on_log(void *user, const char *fmt, va_list args)
+    __attribute__((format(printf, 2, 0)));
 
 #endif
