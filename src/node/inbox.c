@@ -12,7 +12,7 @@ void inbox_init(struct inbox *in)
     atomic_init(&in->head, NULL);
     atomic_init(&in->op_count, 0);
     atomic_init(&in->byte_count, 0);
-    atomic_init(&in->asleep, false);
+    atomic_init(&in->sleep, INBOX_AWAKE);
     in->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     CHECK(in->event_fd >= 0);
 }
@@ -44,10 +44,13 @@ bool inbox_push(struct inbox *in, struct op *op)
     op->inbox_bytes = op->record.capacity;
     if (!inbox_reserve(in, op->inbox_bytes))
         return false;
+    /* Read before the push: afterwards the op is the shard's. */
+    bool is_journalled = op->kind == OP_COMMAND || op->kind == OP_ACK;
     op->next = atomic_load_explicit(&in->head, memory_order_relaxed);
     while (!atomic_compare_exchange_weak(&in->head, &op->next, op))
         continue;
-    if (atomic_load(&in->asleep))
+    int sleep = atomic_load(&in->sleep);
+    if (sleep == INBOX_ASLEEP || (sleep == INBOX_ASLEEP_FOR_DISK && !is_journalled))
         inbox_wake(in);
     return true;
 }
@@ -78,16 +81,16 @@ bool inbox_is_empty(const struct inbox *in)
 
 void inbox_wake(struct inbox *in)
 {
-    if (!atomic_exchange(&in->asleep, false))
+    if (atomic_exchange(&in->sleep, INBOX_AWAKE) == INBOX_AWAKE)
         return; /* awake, or somebody else has just woken it */
     const uint64_t one = 1;
     ssize_t n = write(in->event_fd, &one, sizeof one);
     CHECK(n == (ssize_t)sizeof one || errno == EAGAIN);
 }
 
-bool inbox_arm(struct inbox *in)
+bool inbox_arm(struct inbox *in, bool for_disk)
 {
-    atomic_store(&in->asleep, true);
+    atomic_store(&in->sleep, for_disk ? INBOX_ASLEEP_FOR_DISK : INBOX_ASLEEP);
     if (atomic_load(&in->head) == NULL)
         return true;
     inbox_disarm(in);
@@ -96,7 +99,7 @@ bool inbox_arm(struct inbox *in)
 
 void inbox_disarm(struct inbox *in)
 {
-    atomic_store(&in->asleep, false);
+    atomic_store(&in->sleep, INBOX_AWAKE);
 }
 
 void inbox_wait(struct inbox *in, int64_t timeout_us)
@@ -106,7 +109,7 @@ void inbox_wait(struct inbox *in, int64_t timeout_us)
                                .tv_nsec = timeout_us % 1000000 * 1000};
     int ready = ppoll(&pfd, 1, timeout_us < 0 ? NULL : &timeout, NULL);
     CHECK(ready >= 0 || errno == EINTR);
-    atomic_store(&in->asleep, false);
+    atomic_store(&in->sleep, INBOX_AWAKE);
     uint64_t count;
     ssize_t n = read(in->event_fd, &count, sizeof count);
     CHECK(n == (ssize_t)sizeof count || errno == EAGAIN || errno == EINTR);

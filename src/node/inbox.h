@@ -1,6 +1,8 @@
 /* How ops reach the shard: many threads push, one takes all, in order. Bounded by count and bytes.
  *
- * A push is one compare-and-swap; the taker is woken through an eventfd only when it sleeps. */
+ * A push is one compare-and-swap; the taker is woken through an eventfd only when it sleeps. While
+ * it waits for the disk, commands do not wake it: they could only join a queue, which they do just
+ * as well in here. */
 #ifndef NODE_INBOX_H
 #define NODE_INBOX_H
 
@@ -12,11 +14,13 @@
 enum { INBOX_OPS_MAX = 65536 };
 #define INBOX_BYTES_MAX (512ULL * 1024 * 1024)
 
+enum inbox_sleep { INBOX_AWAKE, INBOX_ASLEEP, INBOX_ASLEEP_FOR_DISK };
+
 struct inbox {
     _Atomic(struct op *) head; /* newest first */
     atomic_uint op_count;      /* pushed and not yet given back with inbox_done() */
     atomic_ullong byte_count;  /* of their records */
-    atomic_bool asleep;
+    atomic_int sleep;          /* INBOX_* */
     int event_fd;
 };
 
@@ -31,7 +35,8 @@ bool inbox_is_empty(const struct inbox *in);
 void inbox_wake(struct inbox *in); /* any thread */
 /* Announces sleep: false when something was pushed meanwhile, and the taker stays awake. What
  * another thread wakes for with inbox_wake() must be looked at between this and inbox_wait(). */
-bool inbox_arm(struct inbox *in);
+/* for_disk: somebody will call inbox_wake() soon, so commands need not wake it. */
+bool inbox_arm(struct inbox *in, bool for_disk);
 void inbox_disarm(struct inbox *in);
 /* After inbox_arm(): sleeps until something is pushed, inbox_wake(), or timeout_us passed (-1: for
  * ever). */

@@ -230,7 +230,7 @@ static void shard_sleep(struct shard *s, int64_t due_us, int64_t now_us)
 {
     if (s->waiters_due_us < due_us)
         due_us = s->waiters_due_us;
-    if (due_us <= now_us || !inbox_arm(&s->inbox))
+    if (due_us <= now_us || !inbox_arm(&s->inbox, s->writing != NULL))
         return;
     if (shard_has_news(s))
         inbox_disarm(&s->inbox);
