@@ -21,7 +21,7 @@ enum {
 };
 
 #define BODY_TIMEOUT_US (30 * 1000000LL)
-#define BODY_RATE_MIN   (128 * 1024) /* bytes a second that a body must come at, beyond that time */
+#define BODY_RATE_MIN   (128UL * 1024) /* bytes a second of a body, beyond that time */
 
 static void op_done(struct op *op)
 {

@@ -58,9 +58,13 @@ static enum status open_listener(const struct config *config, int *out_fd, uint1
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
               bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, LISTEN_BACKLOG) == 0;
-    struct sockaddr_storage bound = {0};
+    union {
+        struct sockaddr_in6 v6;
+        struct sockaddr_in v4;
+        struct sockaddr any;
+    } bound = {0};
     socklen_t size = sizeof bound;
-    ok = ok && getsockname(fd, (struct sockaddr *)&bound, &size) == 0;
+    ok = ok && getsockname(fd, &bound.any, &size) == 0;
     const int error = errno;
     freeaddrinfo(found);
     if (!ok) {
@@ -72,8 +76,7 @@ static enum status open_listener(const struct config *config, int *out_fd, uint1
         return ST_IO;
     }
     *out_fd = fd;
-    *out_port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                                                  : ((struct sockaddr_in *)&bound)->sin_port);
+    *out_port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
     return ST_OK;
 }
 
