@@ -9,7 +9,7 @@
 #include "std/check.h"
 #include "std/path.h"
 
-enum { PATH_SIZE_MAX = 640 };
+enum { PATH_SIZE_MAX = 640, BUFFERED_BYTES_MAX = 8 * 1024 * 1024 };
 
 void logs_init(struct logs *l, const char *dir, uint64_t segment_bytes)
 {
@@ -20,7 +20,7 @@ void logs_init(struct logs *l, const char *dir, uint64_t segment_bytes)
 
 void logs_fini(struct logs *l)
 {
-    free(l->round);
+    free(l->buffered);
     free(l->dirty);
     free(l->doomed.ids);
     *l = (struct logs){0};
@@ -70,8 +70,8 @@ void logs_close_topic(struct logs *l, const struct topic *topic, bool drop)
         if (slot == NULL)
             continue;
         CHECK(slot->waiters == NULL);
-        if (slot->round_dirty)
-            slot_forget(l->round, &l->round_count, slot);
+        if (slot->buffered) /* the journal has it, should a replay need it */
+            slot_forget(l->buffered, &l->buffered_count, slot);
         if (slot->disk_dirty)
             slot_forget(l->dirty, &l->dirty_count, slot);
         partition_log_close(slot->log);
@@ -100,9 +100,10 @@ void logs_append(struct logs *l, struct partition *partition, uint64_t base_offs
         return; /* nothing may follow a hole; the shard stops at the end of the round */
     struct log_slot *slot = logs_slot(partition);
     l->failed = partition_log_append(slot->log, batch, base_offset, time_us);
-    if (!slot->round_dirty) {
-        slot->round_dirty = true;
-        slot_push(&l->round, &l->round_count, &l->round_capacity, slot);
+    l->buffered_bytes += batch.size;
+    if (!slot->buffered) {
+        slot->buffered = true;
+        slot_push(&l->buffered, &l->buffered_count, &l->buffered_capacity, slot);
     }
     if (!slot->disk_dirty) {
         slot->disk_dirty = true;
@@ -112,19 +113,39 @@ void logs_append(struct logs *l, struct partition *partition, uint64_t base_offs
 
 enum status logs_flush(struct logs *l)
 {
-    for (uint32_t i = 0; i < l->round_count; i++) {
-        struct log_slot *slot = l->round[i];
-        slot->round_dirty = false;
+    for (uint32_t i = 0; i < l->buffered_count; i++) {
+        struct log_slot *slot = l->buffered[i];
+        slot->buffered = false;
         if (l->failed == ST_OK)
             l->failed = partition_log_flush(slot->log);
     }
-    l->round_count = 0;
+    l->buffered_count = 0;
+    l->buffered_bytes = 0;
     return l->failed;
+}
+
+bool logs_flush_due(const struct logs *l)
+{
+    return l->buffered_bytes >= BUFFERED_BYTES_MAX;
+}
+
+void logs_find(struct logs *l, struct log_slot *slot, uint64_t offset, struct log_range *out)
+{
+    *out = (struct log_range){.limit_offset = UINT64_MAX, .last = true};
+    if (slot->buffered) {
+        slot->buffered = false;
+        slot_forget(l->buffered, &l->buffered_count, slot);
+        if (l->failed == ST_OK)
+            l->failed = partition_log_flush(slot->log);
+    }
+    if (l->failed == ST_OK)
+        partition_log_find(slot->log, offset, out);
 }
 
 void logs_take_dirty(struct logs *l, struct log_dirty *out)
 {
     *out = (struct log_dirty){0};
+    CHECK(l->buffered_count == 0);
     for (uint32_t i = 0; i < l->dirty_count; i++) {
         l->dirty[i]->disk_dirty = false;
         partition_log_take_dirty(l->dirty[i]->log, out);

@@ -1,9 +1,10 @@
 /* The partition logs of a shard: opened, appended to and dropped as the machine's effects say.
  *
- * Each partition's `log` field points to its slot. Thread: the shard's. Appends of a round are
- * buffered; logs_flush() makes them readable before the round's answers go out. The files of a
- * deleted topic stay until a snapshot no longer knows it, because a replay from the older one needs
- * them: they are doomed. */
+ * Each partition's `log` field points to its slot. Thread: the shard's. Appends are buffered, since
+ * the journal already has them, and written when a reader looks for them (logs_find), when they are
+ * many, and before a checkpoint: a publish to many partitions is not a write to each. The files of
+ * a deleted topic stay until a snapshot no longer knows it, because a replay from the older one
+ * needs them: they are doomed. */
 #ifndef NODE_LOGS_H
 #define NODE_LOGS_H
 
@@ -14,7 +15,7 @@
 struct log_slot {
     struct partition_log *log; /* owned */
     struct op *waiters;        /* parked fetches of this partition */
-    bool round_dirty;          /* appended to since the last flush */
+    bool buffered;             /* appended to since the last flush */
     bool disk_dirty;           /* appended to since the last logs_take_dirty() */
 };
 
@@ -26,8 +27,9 @@ struct doomed {    /* topic ids whose files may go */
 struct logs {
     char dir[512];
     struct log_options options;
-    struct log_slot **round; /* owned array of the slots that are round_dirty */
-    uint32_t round_count, round_capacity;
+    struct log_slot **buffered; /* owned array of the slots that are */
+    uint32_t buffered_count, buffered_capacity;
+    uint64_t buffered_bytes; /* appended since the last flush of all */
     struct log_slot **dirty; /* owned array of the slots that are disk_dirty */
     uint32_t dirty_count, dirty_capacity;
     struct doomed doomed;
@@ -44,9 +46,14 @@ enum status logs_open_topic(struct logs *l, struct topic *topic);
 void logs_close_topic(struct logs *l, const struct topic *topic, bool drop);
 void logs_append(struct logs *l, struct partition *partition, uint64_t base_offset, int64_t time_us,
                  struct span batch);
-/* Everything appended so far can be found and read. Errors: ST_IO, remembered in l->failed. */
+/* Writes out everything appended so far. Errors: ST_IO, remembered in l->failed. */
 enum status logs_flush(struct logs *l);
-/* What a snapshot of now needs on the disk first. Gives: both. */
+/* True when so much is buffered that logs_flush() is due. */
+bool logs_flush_due(const struct logs *l);
+/* Where to read `offset`, as partition_log_find(), of what was appended until now. When the disk
+ * fails: nothing is found, l->failed says why. */
+void logs_find(struct logs *l, struct log_slot *slot, uint64_t offset, struct log_range *out);
+/* What a snapshot of now needs on the disk first; flushed by then. Gives: both. */
 void logs_take_dirty(struct logs *l, struct log_dirty *out);
 struct doomed logs_take_doomed(struct logs *l);
 /* Removes the files of topics that `keep` does not know. At start, before the replay. */

@@ -119,7 +119,7 @@ static void flight_answer(struct shard *s, struct flight *f, enum status failure
     f->count = 0;
 }
 
-/* Applies a durable batch; its answers go out only when every message in it can be read. */
+/* Applies a durable batch and answers. */
 static void flight_apply(struct shard *s, struct flight *f, int64_t now_us)
 {
     uint64_t index = journal_batch_first_index(f->batch);
@@ -130,7 +130,7 @@ static void flight_apply(struct shard *s, struct flight *f, int64_t now_us)
         if (f->items[i].op == NULL)
             arena_clear(&s->scratch);
     }
-    enum status flushed = logs_flush(&s->logs);
+    enum status flushed = logs_flush_due(&s->logs) ? logs_flush(&s->logs) : s->logs.failed;
     if (flushed != ST_OK)
         shard_fail(s, "partition_log");
     flight_answer(s, f, flushed == ST_OK ? ST_OK : ST_DISK_ERROR);
@@ -180,6 +180,10 @@ static void shard_refuse_queued(struct shard *s)
 
 static void checkpoint_start(struct shard *s)
 {
+    if (logs_flush(&s->logs) != ST_OK) {
+        shard_fail(s, "partition_log");
+        return;
+    }
     struct checkpoint_job job = {.index = machine_applied_index(s->machine)};
     logs_take_dirty(&s->logs, &job.dirty);
     job.doomed = logs_take_doomed(&s->logs);
@@ -200,6 +204,8 @@ void shard_checkpoint_done(void *user, uint64_t index, enum status st)
 
 static void shard_checkpoint(struct shard *s)
 {
+    if (s->logs.failed != ST_OK)
+        shard_fail(s, "partition_log");
     int result = atomic_exchange(&s->checkpoint_result, CHECKPOINT_IDLE);
     if (result == CHECKPOINT_DONE)
         s->snapshot_index = s->checkpoint_index;

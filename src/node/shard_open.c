@@ -201,6 +201,8 @@ static enum status replay_record(void *user, uint64_t index, struct span record)
     struct shard *s = user;
     enum status st = shard_apply(s, index, record, NULL, 0);
     arena_clear(&s->scratch);
+    if (st == ST_OK && logs_flush_due(&s->logs))
+        (void)logs_flush(&s->logs);
     return st != ST_OK ? st : s->logs.failed;
 }
 

@@ -39,7 +39,7 @@ void shard_enqueue(struct shard *s, struct op *op, struct buf *own_record)
 }
 
 /* Splits runs at the end of a log segment and says where each is to be read. */
-static void poll_attach_ranges(struct poll_request *poll)
+static void poll_attach_ranges(struct shard *s, struct poll_request *poll)
 {
     struct delivered_run *runs = NULL;
     uint32_t count = 0, capacity = 0;
@@ -47,8 +47,8 @@ static void poll_attach_ranges(struct poll_request *poll)
         struct delivered_run rest = poll->runs[i];
         while (rest.count > 0) {
             struct log_range *range = arena_new(poll->arena, struct log_range);
-            partition_log_find(logs_slot(rest.source)->log, rest.messages[0].offset, range);
-            CHECK(range->segment != NULL); /* only offsets below next_offset are leased */
+            logs_find(&s->logs, logs_slot(rest.source), rest.messages[0].offset, range);
+            CHECK(range->segment != NULL || s->logs.failed != ST_OK); /* it was appended */
             struct delivered_run part = rest;
             part.range = range;
             part.count = 0;
@@ -75,7 +75,7 @@ static void poll_attach_ranges(struct poll_request *poll)
 static void poll_done(struct poll_request *poll)
 {
     struct op *op = OP_OF(poll, poll);
-    poll_attach_ranges(poll);
+    poll_attach_ranges(op->shard, poll);
     shard_finish(op->shard, op);
 }
 
@@ -127,7 +127,11 @@ static bool fetch_answer(struct shard *s, struct fetch_request *f)
     f->status = ST_OK;
     f->start_offset = partition->start_offset;
     f->next_offset = partition->next_offset;
-    partition_log_find(logs_slot(partition)->log, f->offset, &f->range);
+    logs_find(&s->logs, logs_slot(partition), f->offset, &f->range);
+    if (s->logs.failed != ST_OK) {
+        f->status = ST_IO;
+        return true;
+    }
     return f->range.segment != NULL || f->wait_us <= 0 || f->offset > partition->next_offset;
 }
 
