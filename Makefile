@@ -57,7 +57,7 @@ $(OUT)/%.o: %.c
 
 run: ## install what is missing, build, start a broker on ./data
 	@scripts/deps.sh build
-	@$(MAKE) -s all
+	@$(MAKE) -s -j$$(nproc) all
 	@scripts/welcome.sh
 	@exec $(BUILD)/goqueue serve
 test: ## install what is missing, then every check that CI runs
