@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
-from harness import Broker, goqueue
+from harness import STOP_SECONDS, Broker, goqueue
 
 SMALL = {"LOG_SEGMENTSIZE": "1MiB", "JOURNAL_CHECKPOINT": "1MiB", "JOURNAL_SEGMENTSIZE": "96MiB"}
 
@@ -264,3 +265,33 @@ def test_check_says_what_it_cannot_do(own_broker: Broker) -> None:
     assert "nothing" in missing.stderr + missing.stdout
     assert goqueue("check").returncode == 2
     assert goqueue("check", "--no-such-flag", str(own_broker.data)).returncode == 2
+
+
+def test_a_log_that_fails_refuses_nothing_the_journal_has(small: Broker, topic: str) -> None:
+    """A 503 says that nothing happened: what a restart brings back was answered 200."""
+    small.create(topic)
+    stored = [f"{i}:" + "x" * 50_000 for i in range(10)]
+    small.post(f"/topics/{topic}/messages", {"messages": [{"value": v} for v in stored]})
+    folder = files(small, "*.log")[0].parent
+    away = folder.rename(folder.with_name("away"))  # no next segment can be made there
+    for i in range(10, 200):
+        value = f"{i}:" + "x" * 50_000
+        try:
+            reply = small.post(f"/topics/{topic}/messages", {"messages": [{"value": value}]})
+        except httpx.TransportError:
+            break
+        if reply.status_code != 200:
+            assert reply.status_code == 503, reply.text
+            break
+        stored.append(value)
+    assert small.process is not None
+    assert small.process.wait(STOP_SECONDS) == 1
+    small.kill()  # is gone: only lets go of what the harness holds
+    away.rename(folder)
+    small.start()
+    read: list[str] = []
+    while page := small.get(f"/topics/{topic}/partitions/0/messages", offset=len(read)).json():
+        if not page["messages"]:
+            break
+        read += [m["value"] for m in page["messages"]]
+    assert [v[:10] for v in read] == [v[:10] for v in stored]
