@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 logs=$(mktemp -d)
-trap 'trap - EXIT; kill 0 2>/dev/null; rm -rf "$logs"' INT TERM
+trap 'trap - EXIT INT TERM; rm -rf "$logs"; kill 0' INT TERM
 trap 'rm -rf "$logs"' EXIT
 passed=0
 failed=0
