@@ -16,7 +16,12 @@
 #include "node/shard.h"
 #include "std/check.h"
 
-enum { PROBLEMS_SIZE_MAX = 65536, QUOTED_SIZE_MAX = 1024, FAILURE_POLL_MS = 200 };
+enum {
+    PROBLEMS_SIZE_MAX = 65536,
+    QUOTED_SIZE_MAX = 1024,
+    FAILURE_POLL_MS = 200,
+    SWEEP_EVERY = 5, /* of those */
+};
 
 /* A connection is a descriptor, and so is a log segment: take what the system allows. */
 static void raise_descriptor_limit(void)
@@ -41,6 +46,7 @@ static void block_signals(sigset_t *out)
 /* Until a signal comes (true) or the disk fails (false). */
 static bool wait_for_end(const sigset_t *signals, const struct shard *shard, struct server *server)
 {
+    unsigned steps = 0;
     const struct timespec step = {.tv_nsec = FAILURE_POLL_MS * 1000000L};
     for (;;) {
         int got = sigtimedwait(signals, NULL, &step);
@@ -49,7 +55,8 @@ static bool wait_for_end(const sigset_t *signals, const struct shard *shard, str
             return true;
         }
         CHECK(errno == EAGAIN || errno == EINTR);
-        server_sweep(server);
+        if (++steps % SWEEP_EVERY == 0)
+            server_sweep(server);
         if (shard_has_failed(shard))
             return false;
     }

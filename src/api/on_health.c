@@ -1,4 +1,6 @@
 /* Health, probes, version and statistics. Contract 4.1. */
+#include <stdlib.h>
+
 #include "api/reply.h"
 #include "api/route.h"
 #include "api/server.h"
@@ -146,13 +148,37 @@ void on_version(struct request *r)
     reply_send(r, HTTP_OK);
 }
 
-static void write_topic_stats(struct request *r, const struct topic_info *topic)
+static int by_plain_name(const void *a, const void *b)
 {
-    struct totals sum = topic_totals(topic);
-    json_write_key_string(&r->json, name_strip(topic->name));
+    const struct topic_info *x = a, *y = b;
+    return span_compare(name_strip(x->name), name_strip(y->name));
+}
+
+/* The topics of one name, one in each tenant that has it, from `first` on: they are told as one,
+ * since names never carry the tenant. Gives how many. */
+static uint32_t same_name(const struct query_result *topics, uint32_t first)
+{
+    uint32_t count = 1;
+    while (first + count < topics->topic_count &&
+           by_plain_name(&topics->topics[first], &topics->topics[first + count]) == 0)
+        count++;
+    return count;
+}
+
+static void write_topic_stats(struct request *r, const struct topic_info *topics, uint32_t count)
+{
+    struct totals sum = {0};
+    uint64_t partitions = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct totals one = topic_totals(&topics[i]);
+        sum.messages += one.messages;
+        sum.size_bytes += one.size_bytes;
+        partitions += topics[i].partition_count;
+    }
+    json_write_key_string(&r->json, name_strip(topics->name));
     json_write_object_begin(&r->json);
-    json_member_span(r, "name", name_strip(topic->name));
-    json_member_u64(r, "partitions", topic->partition_count);
+    json_member_span(r, "name", name_strip(topics->name));
+    json_member_u64(r, "partitions", partitions);
     json_member_u64(r, "total_messages", sum.messages);
     json_member_u64(r, "total_size_bytes", sum.size_bytes);
     json_write_object_end(&r->json);
@@ -169,12 +195,14 @@ static void on_stats_groups(struct request *r)
     json_member_u64(r, "total_size_bytes", total_size(topics));
     json_write_key(&r->json, "topic_stats");
     json_write_object_begin(&r->json);
-    for (uint32_t i = 0; i < topics->topic_count; i++)
-        write_topic_stats(r, &topics->topics[i]);
+    for (uint32_t i = 0, count = 0; i < topics->topic_count; i += count) {
+        count = same_name(topics, i);
+        write_topic_stats(r, &topics->topics[i], count);
+    }
     json_write_object_end(&r->json);
     json_write_key(&r->json, "topic_list");
     json_write_array_begin(&r->json);
-    for (uint32_t i = 0; i < topics->topic_count; i++)
+    for (uint32_t i = 0; i < topics->topic_count; i += same_name(topics, i))
         json_write_string(&r->json, name_strip(topics->topics[i].name));
     json_write_array_end(&r->json);
     json_member_u64(r, "groups", r->op.query_result.group_count);
@@ -186,6 +214,8 @@ static void on_stats_topics(struct request *r)
 {
     struct query_result *topics = arena_new(&r->op.arena, struct query_result);
     *topics = r->op.query_result;
+    if (topics->topic_count > 0)
+        qsort(topics->topics, topics->topic_count, sizeof *topics->topics, by_plain_name);
     r->state = topics;
     struct query query = {
         .type = QUERY_GROUPS, .scope = r->scope, .every_tenant = r->scope.size == 0};

@@ -1,5 +1,6 @@
 #include "api/peers.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -42,13 +43,21 @@ void peer_expect(struct peer *peer, int64_t deadline_us)
     atomic_store_explicit(&peer->deadline_us, deadline_us, memory_order_relaxed);
 }
 
+/* All that it sent was read, and nothing can follow. */
+static bool has_left(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 uint32_t peers_sweep(struct peers *p, int64_t now_us)
 {
     uint32_t closed = 0;
     CHECK(pthread_mutex_lock(&p->mutex) == 0);
     for (struct list_node *n = p->list.next; n != &p->list; n = n->next) {
         struct peer *peer = list_entry(n, struct peer, link);
-        if (atomic_load_explicit(&peer->deadline_us, memory_order_relaxed) > now_us)
+        int64_t deadline_us = atomic_load_explicit(&peer->deadline_us, memory_order_relaxed);
+        if (deadline_us == PEER_NO_DEADLINE || (deadline_us > now_us && !has_left(peer->fd)))
             continue;
         (void)shutdown(peer->fd, SHUT_RDWR);
         peer_expect(peer, PEER_NO_DEADLINE); /* once is enough */

@@ -31,7 +31,9 @@ void peers_fini(struct peers *p); /* all were removed */
 struct peer *peers_add(struct peers *p, int fd, int64_t deadline_us);
 void peers_remove(struct peers *p, struct peer *peer); /* before its fd is closed; frees it */
 void peer_expect(struct peer *peer, int64_t deadline_us);
-/* Shuts the sockets of those that are late; their owner then closes them. Gives how many. */
+/* Shuts the sockets of those that are late, or that left before they sent what we wait for (an
+ * edge-triggered epoll may miss that); their owner then closes them. Gives how many. Cost: a recv()
+ * for each that waits. */
 uint32_t peers_sweep(struct peers *p, int64_t now_us);
 
 #endif

@@ -21,6 +21,7 @@ void logs_init(struct logs *l, const char *dir, uint64_t segment_bytes)
 void logs_fini(struct logs *l)
 {
     free(l->buffered);
+    free(l->woken);
     free(l->dirty);
     free(l->doomed.ids);
     *l = (struct logs){0};
@@ -41,6 +42,7 @@ enum status logs_open_topic(struct logs *l, struct topic *topic)
         if (path_join(dir, sizeof dir, l->dir, "%" PRIu32 "/%" PRIu32, topic->id, i) != ST_OK)
             return ST_TOO_BIG;
         struct log_slot *slot = new_zero(struct log_slot);
+        list_init(&slot->waiters);
         enum status st = partition_log_open(dir, &l->options, partition->start_offset,
                                             partition->next_offset, &slot->log, &l->problem);
         if (st != ST_OK) {
@@ -69,7 +71,9 @@ void logs_close_topic(struct logs *l, const struct topic *topic, bool drop)
         topic->partitions[i].log = NULL;
         if (slot == NULL)
             continue;
-        CHECK(slot->waiters == NULL);
+        CHECK(list_empty(&slot->waiters));
+        if (slot->woken)
+            slot_forget(l->woken, &l->woken_count, slot);
         if (slot->buffered) /* the journal has it, should a replay need it */
             slot_forget(l->buffered, &l->buffered_count, slot);
         if (slot->disk_dirty)
@@ -101,6 +105,10 @@ void logs_append(struct logs *l, struct partition *partition, uint64_t base_offs
     struct log_slot *slot = logs_slot(partition);
     l->failed = partition_log_append(slot->log, batch, base_offset, time_us);
     l->buffered_bytes += batch.size;
+    if (!slot->woken && !list_empty(&slot->waiters)) {
+        slot->woken = true;
+        slot_push(&l->woken, &l->woken_count, &l->woken_capacity, slot);
+    }
     if (!slot->buffered) {
         slot->buffered = true;
         slot_push(&l->buffered, &l->buffered_count, &l->buffered_capacity, slot);

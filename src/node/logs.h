@@ -14,7 +14,8 @@
 
 struct log_slot {
     struct partition_log *log; /* owned */
-    struct op *waiters;        /* parked fetches of this partition */
+    struct list_node waiters;  /* parked fetches of this partition, by slot_link */
+    bool woken;                /* it is in the list of logs.woken */
     bool buffered;             /* appended to since the last flush */
     bool disk_dirty;           /* appended to since the last logs_take_dirty() */
 };
@@ -30,6 +31,8 @@ struct logs {
     struct log_slot **buffered; /* owned array of the slots that are */
     uint32_t buffered_count, buffered_capacity;
     uint64_t buffered_bytes; /* appended since the last flush of all */
+    struct log_slot **woken; /* owned array of slots with waiters that were appended to */
+    uint32_t woken_count, woken_capacity;
     struct log_slot **dirty; /* owned array of the slots that are disk_dirty */
     uint32_t dirty_count, dirty_capacity;
     struct doomed doomed;

@@ -14,6 +14,7 @@
 #include "journal/partition_log.h"
 #include "std/arena.h"
 #include "std/buf.h"
+#include "std/list.h"
 
 enum op_kind {
     OP_COMMAND,   /* `record` holds an encoded command -> result, after it is durable and applied */
@@ -37,8 +38,8 @@ struct fetch_request {
     struct log_range range; /* to be released; segment NULL: nothing at or beyond offset */
     /* The shard's, while the request is parked. */
     int64_t due_us;
-    struct op *previous_waiter;
-    struct op *next_waiter;
+    struct list_node parked;    /* of all parked fetches */
+    struct list_node slot_link; /* of those of this partition */
 };
 
 struct op {

@@ -150,8 +150,7 @@ static void shard_complete(struct shard *s, int64_t now_us)
          */
         shard_pump(s, now_us);
         flight_apply(s, f, now_us);
-        if (s->waiters != NULL)
-            shard_run_waiters(s, now_us);
+        shard_wake_waiters(s);
         return;
     }
     shard_fail(s, "journal");

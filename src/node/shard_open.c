@@ -31,9 +31,12 @@ static void effect_topic_created(void *user, const struct topic *topic)
 static void effect_topic_deleted(void *user, const struct topic *topic)
 {
     struct shard *s = user;
-    for (struct op *op = s->waiters; op != NULL; op = op->fetch.next_waiter)
-        op->fetch.wait_us =
-            0; /* answered after the apply: topic not found, or a new topic's messages */
+    for (uint32_t i = 0; i < topic->partition_count; i++) {
+        struct list_node *node = NULL;
+        while ((node = list_pop(&logs_slot(&topic->partitions[i])->waiters)) != NULL)
+            list_entry(node, struct fetch_request, slot_link)->wait_us = 0; /* answered when due */
+    }
+    s->waiters_due_us = 0;
     logs_close_topic(&s->logs, topic, true);
 }
 
@@ -234,6 +237,7 @@ static void shard_init(struct shard *s, const struct config *config)
     s->config = config;
     s->lock_fd = -1;
     s->waiters_due_us = INT64_MAX;
+    list_init(&s->waiters);
     inbox_init(&s->inbox);
     arena_init(&s->scratch);
     CHECK(pthread_mutex_init(&s->counters.sync_lock, NULL) == 0);
@@ -272,6 +276,9 @@ enum status shard_open(const struct config *config, struct shard **out,
     if (st == ST_OK)
         st = open_journal(s, out_problem);
     if (st != ST_OK) {
+        if (out_problem->path[0] == '\0')
+            (void)problem_at(out_problem, config->data_dir,
+                             "a file cannot be written or read; is the disk full?", st);
         shard_close(s);
         return st;
     }

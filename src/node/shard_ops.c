@@ -85,27 +85,20 @@ static void join_done(struct join_request *join)
     shard_finish(op->shard, op);
 }
 
-static void waiter_remove(struct shard *s, struct op *op)
+static void waiter_remove(struct op *op)
 {
-    struct fetch_request *f = &op->fetch;
-    struct op **head = &s->waiters;
-    if (f->previous_waiter != NULL)
-        f->previous_waiter->fetch.next_waiter = f->next_waiter;
-    else
-        *head = f->next_waiter;
-    if (f->next_waiter != NULL)
-        f->next_waiter->fetch.previous_waiter = f->previous_waiter;
+    list_remove(&op->fetch.parked);
+    if (list_linked(&op->fetch.slot_link))
+        list_remove(&op->fetch.slot_link);
 }
 
 static void waiter_add(struct shard *s, struct op *op, int64_t now_us)
 {
     struct fetch_request *f = &op->fetch;
+    const struct topic *topic = machine_find_topic(s->machine, f->topic);
     f->due_us = now_us + f->wait_us;
-    f->previous_waiter = NULL;
-    f->next_waiter = s->waiters;
-    if (s->waiters != NULL)
-        s->waiters->fetch.previous_waiter = op;
-    s->waiters = op;
+    list_push(&s->waiters, &f->parked);
+    list_push(&logs_slot(&topic->partitions[f->partition])->waiters, &f->slot_link);
     if (f->due_us < s->waiters_due_us)
         s->waiters_due_us = f->due_us;
 }
@@ -135,22 +128,43 @@ static bool fetch_answer(struct shard *s, struct fetch_request *f)
     return f->range.segment != NULL || f->wait_us <= 0 || f->offset > partition->next_offset;
 }
 
-/* Parked fetches are few (an extension for tools; groups have their own waiting room), so a walk
- * will do. */
+static void waiter_answer(struct shard *s, struct op *op)
+{
+    if (fetch_answer(s, &op->fetch)) {
+        waiter_remove(op);
+        shard_finish(s, op);
+    }
+}
+
+void shard_wake_waiters(struct shard *s)
+{
+    struct logs *l = &s->logs;
+    for (uint32_t i = 0; i < l->woken_count; i++) {
+        struct log_slot *slot = l->woken[i];
+        slot->woken = false;
+        struct list_node *next = NULL;
+        for (struct list_node *n = slot->waiters.next; n != &slot->waiters; n = next) {
+            next = n->next;
+            waiter_answer(s, OP_OF(list_entry(n, struct fetch_request, slot_link), fetch));
+        }
+    }
+    l->woken_count = 0;
+}
+
+/* Walks all of them, but only when the earliest one is due. */
 void shard_run_waiters(struct shard *s, int64_t now_us)
 {
-    struct op *next = NULL;
     s->waiters_due_us = INT64_MAX;
-    for (struct op *op = s->waiters; op != NULL; op = next) {
-        next = op->fetch.next_waiter;
-        if (now_us >= op->fetch.due_us || atomic_load(&s->draining))
-            op->fetch.wait_us = 0;
-        if (fetch_answer(s, &op->fetch)) {
-            waiter_remove(s, op);
-            shard_finish(s, op);
-        } else if (op->fetch.due_us < s->waiters_due_us) {
-            s->waiters_due_us = op->fetch.due_us;
-        }
+    struct list_node *next = NULL;
+    for (struct list_node *n = s->waiters.next; n != &s->waiters; n = next) {
+        next = n->next;
+        struct fetch_request *f = list_entry(n, struct fetch_request, parked);
+        if (now_us >= f->due_us || atomic_load(&s->draining))
+            f->wait_us = 0;
+        if (f->wait_us == 0)
+            waiter_answer(s, OP_OF(f, fetch));
+        else if (f->due_us < s->waiters_due_us)
+            s->waiters_due_us = f->due_us;
     }
 }
 

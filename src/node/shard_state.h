@@ -58,8 +58,8 @@ struct shard {
     int64_t last_time_us;    /* stamped last */
     bool replaying;
 
-    struct op *waiters;     /* parked fetches, newest first */
-    int64_t waiters_due_us; /* no parked fetch is due before it */
+    struct list_node waiters; /* parked fetches */
+    int64_t waiters_due_us;   /* no parked fetch is due before it */
     pthread_t thread;
     bool started;
     bool drained; /* parked ops were answered after `draining` */
@@ -78,6 +78,7 @@ void shard_enqueue(struct shard *s, struct op *op, struct buf *own_record);
 enum status shard_apply(struct shard *s, uint64_t index, struct span record, struct op *op,
                         int64_t now_us);
 void shard_run_waiters(struct shard *s, int64_t now_us); /* parked fetches that are due */
+void shard_wake_waiters(struct shard *s);                /* those whose partition got messages */
 bool shard_connected(void *user, struct poll_request *poll);
 void shard_submit_own(void *user, const struct command *cmd);
 

@@ -6,6 +6,7 @@ import asyncio
 import re
 from datetime import datetime, timedelta, timezone
 
+import httpx
 from goqueue_client import GoQueueClient, GoQueueError
 from harness import Broker, ok, refused
 
@@ -98,3 +99,17 @@ def test_through_the_sdk(broker: Broker) -> None:
                 raise AssertionError("no error")
 
     asyncio.run(check())
+
+
+def test_topics_of_one_name_in_two_tenants_are_told_as_one(broker: Broker) -> None:
+    for headers in ({}, {"X-Tenant-ID": "acme-stats"}):
+        reply = httpx.post(
+            f"{broker.url}/topics",
+            json={"name": "shared-name", "num_partitions": 2},
+            headers=headers,
+        )
+        assert reply.status_code == 201
+    stats = httpx.get(f"{broker.url}/stats")
+    assert stats.text.count('"shared-name":') == 1
+    assert stats.json()["topic_stats"]["shared-name"]["partitions"] == 4
+    assert stats.json()["topic_list"].count("shared-name") == 1

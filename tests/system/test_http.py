@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 import time
 
 import pytest
@@ -324,3 +326,17 @@ def test_idle_connections_are_closed(idle_broker: Broker) -> None:
         reply = parked.reply()
         assert reply is not None
         assert reply[0] == 200
+
+
+def test_half_sent_requests_of_clients_that_left_are_let_go(broker: Broker) -> None:
+    """Their sockets must not wait for a timeout: 40 of them, and the broker's descriptors come back."""
+    assert broker.process is not None
+    descriptors = f"/proc/{broker.process.pid}/fd"
+    before = len(os.listdir(descriptors))
+    for _ in range(40):
+        with socket.create_connection(("127.0.0.1", broker.port)) as client:
+            client.sendall(b"POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    deadline = time.monotonic() + 10
+    while len(os.listdir(descriptors)) > before + 2:
+        assert time.monotonic() < deadline, os.listdir(descriptors)
+        time.sleep(0.05)
