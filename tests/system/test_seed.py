@@ -92,6 +92,8 @@ class Host:
             stderr=subprocess.STDOUT,
             text=True,
             env={k: v for k, v in os.environ.items() if "proxy" not in k.lower()},
+            # A shell's background jobs ignore SIGINT, and their children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
 
