@@ -70,7 +70,7 @@ static enum status write_batch(struct journal *j, struct journal_batch *b)
     atomic_store(&j->durable, last);
     if (j->options.durability == DURABILITY_FSYNC)
         atomic_store(&j->synced, last);
-    pthread_cond_signal(&j->ahead);
+    journal_wake_preparer(j);
     pthread_mutex_unlock(&j->mutex);
     if (j->options.synced != NULL)
         j->options.synced(j->options.user, write_us, (size_t)size);

@@ -16,9 +16,18 @@ static uint64_t smaller(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* Filling goes in large steps: it begins when less than half a step is left before the writer. */
+static bool wants_space(const struct journal *j)
+{
+    uint64_t least = j->active.used + SEGMENT_ZERO_STEP / 2;
+    if (least < j->fill_wanted)
+        least = j->fill_wanted;
+    return j->active.filled < smaller(least, j->active.size_bytes);
+}
+
 static uint64_t fill_target(const struct journal *j)
 {
-    uint64_t target = j->active.used + SEGMENT_ZERO_STEP;
+    uint64_t target = j->active.used + SEGMENT_ZERO_STEP + SEGMENT_ZERO_STEP / 2;
     if (target < j->fill_wanted)
         target = j->fill_wanted;
     return smaller(target, j->active.size_bytes);
@@ -96,6 +105,12 @@ static void prepare_sync(struct journal *j)
     }
 }
 
+void journal_wake_preparer(struct journal *j)
+{
+    if (wants_spare(j) || wants_space(j) || wants_sync(j))
+        pthread_cond_signal(&j->ahead);
+}
+
 void *journal_preparer_main(void *journal)
 {
     struct journal *j = journal;
@@ -105,7 +120,7 @@ void *journal_preparer_main(void *journal)
         bool waited_for = j->active.filled < smaller(j->fill_wanted, j->active.size_bytes);
         if (!failed && wants_spare(j) && !waited_for)
             prepare_spare(j);
-        else if (!failed && j->active.filled < fill_target(j))
+        else if (!failed && wants_space(j))
             prepare_space(j);
         else if (!failed && wants_sync(j))
             prepare_sync(j);
@@ -179,7 +194,7 @@ enum status journal_make_room(struct journal *j, uint64_t size)
         CHECK(size <= j->active.size_bytes - j->active.used); /* journal_batch_fits() */
         uint64_t end = j->active.used + size;
         j->fill_wanted = (end + SEGMENT_PAGE - 1) / SEGMENT_PAGE * SEGMENT_PAGE;
-        pthread_cond_signal(&j->ahead);
+        journal_wake_preparer(j);
         while (j->active.filled < j->fill_wanted && !atomic_load(&j->failed))
             pthread_cond_wait(&j->ready, &j->mutex);
         j->fill_wanted = 0;

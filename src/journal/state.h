@@ -65,6 +65,8 @@ struct journal {
 
 /* prepare.c */
 void *journal_preparer_main(void *journal);
+/* With the mutex held: only if there is something to do. */
+void journal_wake_preparer(struct journal *j);
 /* Makes the active segment one that has room for `size` bytes, filled. Thread: the writer's.
  * Errors: ST_IO: the journal must stop. */
 enum status journal_make_room(struct journal *j, uint64_t size);
