@@ -2,9 +2,12 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,10 +18,11 @@
 #include "std/clock.h"
 
 enum {
-    CONNECTION_MEMORY = 32 * 1024, /* libmicrohttpd clears all of it after each request */
+    CONNECTION_MEMORY = 16 * 1024, /* libmicrohttpd clears all of it after each request */
     LISTEN_BACKLOG = 1024,
     THREADS_MAX = 64,
     DRAIN_STEP_MS = 5,
+    ACCEPT_PAUSE_MS = 10,
 };
 
 #define DRAIN_UNFINISHED_US 1000000LL /* for requests that are still being sent */
@@ -80,6 +84,45 @@ static enum status open_listener(const struct config *config, int *out_fd, uint1
     return ST_OK;
 }
 
+/* Connections are accepted here and dealt out by turns: left to themselves, the first thread to
+ * wake takes all that are waiting, and one core does the work of two. */
+static void *acceptor_main(void *user)
+{
+    struct server *s = user;
+    (void)pthread_setname_np(pthread_self(), "acceptor");
+    struct pollfd fds[] = {{.fd = s->listen_fd, .events = POLLIN},
+                           {.fd = s->stop_fd, .events = POLLIN}};
+    while (poll(fds, 2, -1) >= 0 || errno == EINTR) {
+        if (fds[1].revents != 0)
+            break;
+        struct sockaddr_storage address;
+        socklen_t size = sizeof address;
+        int fd =
+            accept4(s->listen_fd, (struct sockaddr *)&address, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                (void)usleep(ACCEPT_PAUSE_MS * 1000); /* until one is closed */
+            continue;
+        }
+        /* Over the limit of connections the library closes it. */
+        (void)MHD_add_connection(s->daemon, fd, (struct sockaddr *)&address, size);
+    }
+    return NULL;
+}
+
+static void acceptor_stop(struct server *s)
+{
+    if (s->stop_fd < 0)
+        return;
+    const uint64_t one = 1;
+    CHECK(write(s->stop_fd, &one, sizeof one) == (ssize_t)sizeof one);
+    CHECK(pthread_join(s->acceptor, NULL) == 0);
+    (void)close(s->stop_fd);
+    (void)close(s->listen_fd);
+    s->stop_fd = -1;
+    s->listen_fd = -1;
+}
+
 static struct MHD_Daemon *start_daemon(struct server *s)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -91,15 +134,16 @@ static struct MHD_Daemon *start_daemon(struct server *s)
         {threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, (intptr_t)threads, NULL},
         {MHD_OPTION_END, 0, NULL}};
     return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        connection_on_access, s, MHD_OPTION_EXTERNAL_LOGGER, connection_on_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_URI_LOG_CALLBACK, connection_on_target,
-        s, MHD_OPTION_UNESCAPE_CALLBACK, connection_keep_escapes, NULL,
-        MHD_OPTION_NOTIFY_CONNECTION, connection_on_change, s, MHD_OPTION_NOTIFY_COMPLETED,
-        connection_on_completed, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)s->config->connections_max,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(s->config->idle_timeout_ns / 1000000000),
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+            MHD_USE_NO_LISTEN_SOCKET,
+        0, NULL, NULL, connection_on_access, s, MHD_OPTION_EXTERNAL_LOGGER, connection_on_log, NULL,
+        MHD_OPTION_URI_LOG_CALLBACK, connection_on_target, s, MHD_OPTION_UNESCAPE_CALLBACK,
+        connection_keep_escapes, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_on_change, s,
+        MHD_OPTION_NOTIFY_COMPLETED, connection_on_completed, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)s->config->connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)(s->config->idle_timeout_ns / 1000000000), MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
 }
 
 enum status server_start(const struct config *config, struct shard *shard, struct server **out,
@@ -131,6 +175,9 @@ enum status server_start(const struct config *config, struct shard *shard, struc
         free(s);
         return ST_IO;
     }
+    s->stop_fd = eventfd(0, EFD_CLOEXEC);
+    CHECK(s->stop_fd >= 0);
+    CHECK(pthread_create(&s->acceptor, NULL, acceptor_main, s) == 0);
     *out = s;
     return ST_OK;
 }
@@ -138,7 +185,7 @@ enum status server_start(const struct config *config, struct shard *shard, struc
 void server_drain(struct server *s)
 {
     atomic_store(&s->draining, true);
-    s->listen_fd = MHD_quiesce_daemon(s->daemon);
+    acceptor_stop(s);
 }
 
 bool server_stop(struct server *s)
@@ -157,8 +204,7 @@ bool server_stop(struct server *s)
         return false; /* the library aborts when it is stopped with suspended connections */
     MHD_stop_daemon(s->daemon);
     peers_fini(&s->peers);
-    if (s->listen_fd >= 0)
-        (void)close(s->listen_fd);
+    CHECK(s->stop_fd < 0); /* drained before */
     metrics_free(s->metrics);
     free(s);
     return true;

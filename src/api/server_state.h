@@ -17,6 +17,8 @@ struct server {
     struct metrics *metrics;
     struct peers peers;
     int listen_fd;
+    int stop_fd; /* tells the acceptor to end */
+    pthread_t acceptor;
     uint16_t port;
     int64_t start_us;
     int64_t head_timeout_us; /* from connecting or the last reply to the end of the headers */
