@@ -9,7 +9,7 @@ void group_write_labels(struct request *r, const char *name, const struct assign
     for (uint32_t i = 0; i < count; i++) {
         struct buf label;
         buf_init(&label, QUALIFIED_NAME_SIZE_MAX + 16);
-        buf_put_span(&label, request_strip(r, assigned[i].topic));
+        buf_put_span(&label, name_strip(assigned[i].topic));
         buf_put_byte(&label, '-');
         buf_put_u64(&label, assigned[i].partition);
         json_write_string(w, buf_span(&label));

@@ -43,7 +43,7 @@ static void write_topics(struct request *r, const struct group_info *group)
     json_write_key(&r->json, "topics");
     json_write_array_begin(&r->json);
     for (uint32_t i = 0; i < group->topic_count; i++)
-        json_write_string(&r->json, request_strip(r, group->topics[i]));
+        json_write_string(&r->json, name_strip(group->topics[i]));
     json_write_array_end(&r->json);
 }
 
@@ -63,14 +63,14 @@ static void then_list(struct request *r)
     json_write_key(w, "groups");
     json_write_array_begin(w);
     for (uint32_t i = 0; i < result->group_count; i++)
-        json_write_string(w, request_strip(r, result->groups[i].name));
+        json_write_string(w, name_strip(result->groups[i].name));
     json_write_array_end(w);
     json_write_key(w, "group_details");
     json_write_array_begin(w);
     for (uint32_t i = 0; i < result->group_count; i++) {
         const struct group_info *group = &result->groups[i];
         json_write_object_begin(w);
-        json_member_span(r, "id", request_strip(r, group->name));
+        json_member_span(r, "id", name_strip(group->name));
         json_member_text(r, "state", group_state(group));
         json_member_u64(r, "members", group->member_count);
         json_member_u64(r, "generation", group->generation);
@@ -108,7 +108,7 @@ static void then_details(struct request *r)
         return;
     CHECK(r->op.query_result.group_count == 1);
     const struct group_info *group = &r->op.query_result.groups[0];
-    struct span name = request_strip(r, group->name);
+    struct span name = name_strip(group->name);
     struct json_writer *w = &r->json;
     r->out.size_max = REPLY_SIZE_MAX;
     json_write_object_begin(w);
@@ -163,7 +163,7 @@ static void write_assignments(struct request *r, const struct joined *joined)
     json_write_array_begin(w);
     for (uint32_t i = 0; i < joined->assigned_count; i++) {
         json_write_object_begin(w);
-        json_member_span(r, "topic", request_strip(r, joined->assigned[i].topic));
+        json_member_span(r, "topic", name_strip(joined->assigned[i].topic));
         json_member_u64(r, "partition", joined->assigned[i].partition);
         json_write_object_end(w);
     }

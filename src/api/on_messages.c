@@ -89,7 +89,7 @@ static void then_listed(struct request *r)
         const struct topic_info *topic = &result->topics[i];
         topic_cache_put(topics, topic->name, topic->id, topic->partition_count);
         if (topic->id == receipt.topic_id)
-            a->topic = request_strip(r, topic->name);
+            a->topic = name_strip(topic->name);
     }
     ack_one(r, &receipt);
 }
@@ -114,7 +114,7 @@ void on_ack(struct request *r)
     const struct topic_known *known = topic_cache_find_id(scratch_get()->topics, receipt.topic_id);
     if (known != NULL) {
         struct span name = arena_copy(&r->op.arena, span_of(known->name, known->name_size));
-        a->topic = request_strip(r, name);
+        a->topic = name_strip(name);
         ack_one(r, &receipt);
         return;
     }

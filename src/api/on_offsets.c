@@ -31,7 +31,7 @@ static void write_offsets(struct request *r, const char *name, const struct quer
             if (i > 0)
                 json_write_object_end(w);
             topic = info->topic;
-            json_write_key_string(w, request_strip(r, topic));
+            json_write_key_string(w, name_strip(topic));
             json_write_object_begin(w);
         }
         char partition[16];

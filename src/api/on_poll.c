@@ -206,7 +206,7 @@ static enum status write_run(struct request *r, bool *out_more, struct journal_p
     enum status st = ST_OK;
     *out_more = false;
     if (range != NULL && range->segment != NULL) {
-        message_writer_set_partition(&p->writer, request_strip(r, run->topic), run->partition);
+        message_writer_set_partition(&p->writer, name_strip(run->topic), run->partition);
         st = write_range(r, range, problem);
         *out_more = p->message < run->count && !range->last;
     }

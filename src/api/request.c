@@ -195,12 +195,6 @@ struct span name_strip(struct span qualified)
     return span_of(slash + 1, qualified.size - head);
 }
 
-struct span request_strip(const struct request *r, struct span qualified)
-{
-    (void)r;
-    return name_strip(qualified);
-}
-
 bool request_topic_param(struct request *r, unsigned param, struct span *out)
 {
     if (!name_is_topic_address(r->params[param])) {

@@ -119,8 +119,7 @@ bool name_is_topic(struct span name);         /* may be created */
 bool name_is_topic_address(struct span name); /* or is the dead-letter topic of one */
 bool name_is_group(struct span name);
 bool name_is_tenant(struct span name);
-struct span request_qualify(struct request *r, struct span name);          /* in the arena */
-struct span request_strip(const struct request *r, struct span qualified); /* without the tenant */
-struct span name_strip(struct span qualified);
+struct span request_qualify(struct request *r, struct span name); /* in the arena */
+struct span name_strip(struct span qualified);                    /* without the tenant */
 
 #endif
