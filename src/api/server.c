@@ -26,6 +26,7 @@ enum {
 };
 
 #define DRAIN_UNFINISHED_US 1000000LL /* for requests that are still being sent */
+#define DRAIN_QUIET_US      100000LL  /* without a request, so that none is on its way */
 #define DRAIN_US            10000000LL
 
 uint16_t server_port(const struct server *s)
@@ -191,8 +192,13 @@ void server_drain(struct server *s)
 bool server_stop(struct server *s)
 {
     const int64_t start_us = clock_mono_us();
-    for (int64_t waited_us = 0; atomic_load(&s->under_way) > 0 && waited_us < DRAIN_US;
-         waited_us = clock_mono_us() - start_us) {
+    int64_t busy_us = start_us; /* a request was under way then */
+    for (int64_t now_us = start_us; now_us - start_us < DRAIN_US; now_us = clock_mono_us()) {
+        const int64_t waited_us = now_us - start_us;
+        if (atomic_load(&s->under_way) > 0)
+            busy_us = now_us;
+        else if (now_us - busy_us >= DRAIN_QUIET_US)
+            break; /* whoever was about to send on an open connection was told to close it */
         if (waited_us > DRAIN_UNFINISHED_US)
             (void)peers_sweep(&s->peers, PEER_NO_DEADLINE - 1); /* requests that do not come on */
         (void)usleep(DRAIN_STEP_MS * 1000);
