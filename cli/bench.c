@@ -47,6 +47,8 @@ static const char usage_text[] =
     "  --messages N       stop after N, rounded up to whole requests\n"
     "  --rate R           requests a second, sent on time whether or not replies come;\n"
     "                     latency counts from when a request was due [as fast as it goes]\n"
+    "  --delay TIME       publish: of each message [none]\n"
+    "  --hold             poll: acknowledge nothing, hold up to 100000 messages and do not leave\n"
     "  --single-ack       poll: one ack request a message instead of one a poll\n"
     "  --follow           poll: keep polling when the topic is drained\n"
     "  --path PATH        get, echo [/health]\n"
@@ -150,6 +152,8 @@ enum option_id {
     OPT_MESSAGES,
     OPT_RATE,
     OPT_PATH,
+    OPT_DELAY,
+    OPT_HOLD,
     OPT_SINGLE_ACK,
     OPT_FOLLOW,
     OPT_JSON,
@@ -171,6 +175,8 @@ static const struct option long_options[] = {
     {"messages", required_argument, NULL, OPT_MESSAGES},
     {"rate", required_argument, NULL, OPT_RATE},
     {"path", required_argument, NULL, OPT_PATH},
+    {"delay", required_argument, NULL, OPT_DELAY},
+    {"hold", no_argument, NULL, OPT_HOLD},
     {"single-ack", no_argument, NULL, OPT_SINGLE_ACK},
     {"follow", no_argument, NULL, OPT_FOLLOW},
     {"json", no_argument, NULL, OPT_JSON},
@@ -210,6 +216,10 @@ static bool parse_option(struct bench_options *o, int option, const char *text)
         return parse_rate(text, &o->rate);
     case OPT_PATH:
         return parse_path(text, &o->path);
+    case OPT_DELAY:
+        return parse_time("delay", text, &o->delay_ns);
+    case OPT_HOLD:
+        return o->hold = true;
     case OPT_SINGLE_ACK:
         return o->single_ack = true;
     case OPT_FOLLOW:
@@ -265,6 +275,8 @@ static bool options_settle(struct bench_options *o)
            fits(!reads || o->batch <= 1000, "a reply has at most 1000 messages: --batch 1000") &&
            fits(!latency || o->batch == 1, "latency sends one message at a time: --batch 1") &&
            fits(o->verb != BENCH_POLL || o->rate == 0, "poll has no --rate") &&
+           fits(!o->hold || o->verb == BENCH_POLL, "only poll can --hold") &&
+           fits(o->delay_ns == 0 || o->verb == BENCH_PUBLISH, "only publish has a --delay") &&
            fits((uint64_t)o->batch * o->size_bytes <= REQUEST_SIZE_MAX,
                 "a request may have at most 64 MiB: smaller --batch or --size");
 }

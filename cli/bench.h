@@ -43,11 +43,13 @@ struct bench_options {
     unsigned size_bytes; /* of a value */
     unsigned keys;       /* distinct ones; 0: no keys */
     unsigned partitions; /* of the topic to create; 0: do not create */
+    int64_t delay_ns;    /* publish: of each message; 0: none */
     int64_t duration_ns; /* INT64_MAX: until --messages are through */
     int64_t warmup_ns;
     uint64_t messages_max; /* UINT64_MAX: no limit */
     double rate;           /* requests a second over all connections; 0: as fast as it goes */
     bool single_ack;
+    bool hold;   /* poll: acknowledge nothing, and stay in the group */
     bool follow; /* poll: go on when the topic is drained */
     bool json;
 };

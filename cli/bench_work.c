@@ -65,7 +65,10 @@ static void put_publish_body(struct buf *out, const struct bench_options *o, uin
             buf_printf(out, "\"key\":\"key-%010u\",", (unsigned)(random_next(seed) % o->keys));
         buf_put_text(out, "\"value\":\"");
         put_random_text(out, o->size_bytes, seed);
-        buf_put_text(out, "\"}");
+        buf_put_text(out, "\"");
+        if (o->delay_ns > 0)
+            buf_printf(out, ",\"delay\":\"%" PRId64 "ms\"", o->delay_ns / 1000000);
+        buf_put_text(out, "}");
     }
     buf_put_text(out, "]}");
     CHECK(!out->overflowed);
@@ -173,8 +176,8 @@ static struct span next_group_post(struct bench *bench, struct client *c, const 
 static struct span next_join(struct bench *bench, struct client *c)
 {
     char json[PATH_SIZE_MAX];
-    snprintf(json, sizeof json, "{\"client_id\":\"bench-%u\",\"topics\":[\"%s\"]}", c->number,
-             bench->options.topic);
+    snprintf(json, sizeof json, "{\"client_id\":\"bench-%u\",\"topics\":[\"%s\"]%s}", c->number,
+             bench->options.topic, bench->options.hold ? ",\"max_in_flight\":100000" : "");
     return next_group_post(bench, c, "join", json);
 }
 
@@ -212,7 +215,9 @@ struct span work_next(struct bench *bench, struct client *c, bool stopping)
     if (c->phase == PHASE_ACK)
         c->phase = PHASE_REQUEST;
     if (stopping || (c->phase == PHASE_REQUEST && no_more_messages(bench)))
-        c->phase = c->member_id[0] != '\0' && c->phase != PHASE_LEAVE ? PHASE_LEAVE : PHASE_OVER;
+        c->phase = c->member_id[0] != '\0' && c->phase != PHASE_LEAVE && !bench->options.hold
+                       ? PHASE_LEAVE
+                       : PHASE_OVER;
 
     switch (c->phase) {
     case PHASE_JOIN:
@@ -367,6 +372,8 @@ static bool reply_poll(struct bench *bench, struct client *c, bool counted, stru
         r->messages += messages;
         r->bytes += body.size;
     }
+    if (bench->options.hold)
+        return true;
     c->phase = PHASE_ACK;
     return build_acks(bench, c, messages, r);
 }
