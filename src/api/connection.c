@@ -315,10 +315,12 @@ static void run_step(struct request *r)
     r->then = NULL;
     r->suspended = false;
     atomic_fetch_sub(&r->server->suspended, 1);
-    if (r->refused != ST_OK)
-        reply_error(r, r->refused);
-    else
+    if (r->refused == ST_OK)
         step(r);
+    else if (r->on_refused != NULL)
+        r->on_refused(r, r->refused);
+    else
+        reply_error(r, r->refused);
 }
 
 /* A body that is not worth reading, or whose end is disputed: answered at once, and the connection

@@ -4,6 +4,7 @@
 
 #include "api/request.h"
 
+void fetch_problem_log(enum status st, const struct journal_problem *problem);
 void fetch_problem_reply(struct request *r, enum status st, const struct journal_problem *problem);
 
 #endif

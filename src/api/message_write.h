@@ -18,6 +18,13 @@ struct message_writer {
     size_t timestamp_size;
 };
 
+/* When a delayed message is due; 0: it was never delayed. */
+static inline int64_t message_due_us(const struct fetched *message)
+{
+    const struct record *record = &message->record;
+    return record->delay_us > 0 ? message->time_us + record->delay_us : record->deliver_at_us;
+}
+
 void message_writer_init(struct message_writer *w, struct buf *out);
 /* The messages that follow are from there; the topic is without the tenant's prefix. */
 void message_writer_set_partition(struct message_writer *w, struct span topic, uint32_t partition);

@@ -30,6 +30,7 @@ struct consuming {
     uint32_t limit;
     bool by_priority;
     uint64_t next_offset;
+    int64_t deadline_us; /* clock_mono_us(): waiting for a first message ends then */
     struct message_writer writer;
     struct page_item *items; /* limit of them; NULL unless by_priority */
     uint32_t count;
@@ -37,7 +38,7 @@ struct consuming {
     uint64_t bytes;    /* of keys, values and headers */
 };
 
-static void fetch(struct request *r, int64_t wait_us);
+static void fetch(struct request *r);
 
 /* Puts the messages of the page in order of priority. */
 static void sort_page(const struct consuming *c, struct buf *out, struct arena *arena)
@@ -99,26 +100,52 @@ static void add_message(struct request *r, const struct fetched *message)
     c->next_offset = message->offset + 1;
 }
 
-/* Adds what the range has. False: it cannot be read, and the request is answered. */
-static bool read_range(struct request *r, const struct log_range *range)
+/* The first offset from `at` on that is not hidden, as far as that is told; *run only rises. */
+static uint64_t skip_hidden(const struct fetch_request *from, uint32_t *run, uint64_t at)
+{
+    for (; *run < from->hidden_count && from->hidden[*run].first <= at; ++*run)
+        if (from->hidden[*run].end > at)
+            at = from->hidden[*run].end;
+    return at;
+}
+
+/* Adds what the range has, up to its end or to where it is not told what is hidden. False: it
+ * cannot be read, and the request is answered. */
+static bool read_range(struct request *r, const struct fetch_request *from)
 {
     struct consuming *c = r->state;
     struct fetch f;
     struct journal_problem problem = {0};
-    fetch_init(&f, range, c->next_offset);
+    fetch_init(&f, &from->range, c->next_offset);
     enum status st = ST_OK;
+    uint32_t run = 0;
     while (!page_is_full(r)) {
         struct fetched message;
         bool end = false;
+        c->next_offset = skip_hidden(from, &run, c->next_offset);
+        if (c->next_offset >= from->hidden_end)
+            break;
+        fetch_seek(&f, c->next_offset);
         st = fetch_next(&f, &message, &end, &problem);
         if (st != ST_OK || end)
             break;
-        add_message(r, &message);
+        const uint64_t visible = skip_hidden(from, &run, message.offset);
+        if (visible == message.offset && visible < from->hidden_end)
+            add_message(r, &message);
+        else
+            c->next_offset = visible;
     }
     fetch_fini(&f);
     if (st != ST_OK)
         fetch_problem_reply(r, st, &problem);
     return st == ST_OK;
+}
+
+/* What is left of the wait for a first message. */
+static int64_t wait_left_us(const struct consuming *c)
+{
+    const int64_t left_us = c->count > 0 ? 0 : c->deadline_us - clock_mono_us();
+    return left_us > 0 ? left_us : 0;
 }
 
 static void then_fetched(struct request *r)
@@ -138,23 +165,25 @@ static void then_fetched(struct request *r)
         return;
     }
     const uint64_t before = c->next_offset;
-    const bool last = fetched->range.last;
-    const bool ok = read_range(r, &fetched->range);
+    const bool ok = read_range(r, fetched);
+    const bool last = fetched->range.last && c->next_offset >= fetched->range.limit_offset;
     log_range_release(&fetched->range);
     if (!ok)
         return;
-    if (last || page_is_full(r) || c->next_offset == before)
+    if (page_is_full(r) || c->next_offset == before || (last && wait_left_us(c) == 0))
         reply_page(r, fetched->start_offset, fetched->next_offset);
     else
-        fetch(r, 0); /* the next segment */
+        fetch(r); /* the next segment, what was not told to be hidden, or what comes */
 }
 
-static void fetch(struct request *r, int64_t wait_us)
+static void fetch(struct request *r)
 {
     const struct consuming *c = r->state;
     r->op.kind = OP_FETCH;
-    r->op.fetch = (struct fetch_request){
-        .topic = c->topic, .partition = c->partition, .offset = c->next_offset, .wait_us = wait_us};
+    r->op.fetch = (struct fetch_request){.topic = c->topic,
+                                         .partition = c->partition,
+                                         .offset = c->next_offset,
+                                         .wait_us = wait_left_us(c)};
     request_submit(r, then_fetched);
 }
 
@@ -188,6 +217,7 @@ void on_consume(struct request *r)
     c->partition = (uint32_t)partition;
     c->limit = (uint32_t)(limit < LIMIT_MAX ? limit : LIMIT_MAX);
     c->next_offset = (uint64_t)offset;
+    c->deadline_us = clock_mono_us() + (wait_us < WAIT_MAX_US ? wait_us : WAIT_MAX_US);
     if (c->by_priority)
         c->items = arena_array(&r->op.arena, c->limit, sizeof *c->items);
     r->state = c;
@@ -196,5 +226,5 @@ void on_consume(struct request *r)
     c->page_start = r->out.size;
     message_writer_init(&c->writer, &r->out);
     message_writer_set_partition(&c->writer, r->params[0], c->partition);
-    fetch(r, wait_us < WAIT_MAX_US ? wait_us : WAIT_MAX_US);
+    fetch(r);
 }

@@ -13,6 +13,7 @@ enum {
     SESSION_LOWEST_S = 1,
     SESSION_HIGHEST_S = 1800,
     IN_FLIGHT_HIGHEST = 100000,
+    DELIVERIES_HIGHEST = 1000,
     MEMBER_ID_RANDOM_SIZE = 8, /* bytes, in hex behind the client id */
     /* 256 topics of 1024 partitions with the longest names: a join is never answered with 500. */
     REPLY_SIZE_MAX = 256 * 1024 * 1024,
@@ -313,7 +314,10 @@ void on_group_join(struct request *r)
                           &joiner.visibility_us);
     int64_t in_flight = r->config->in_flight_max;
     (void)fields_int(&f, "max_in_flight", false, 1, IN_FLIGHT_HIGHEST, &in_flight);
+    int64_t deliveries = 0; /* each topic's own */
+    (void)fields_int(&f, "max_deliveries", false, 1, DELIVERIES_HIGHEST, &deliveries);
     joiner.in_flight_max = (uint32_t)in_flight;
+    joiner.deliveries_max = (uint32_t)deliveries;
     if (fields_reply(&f))
         return;
     fields_fini(&f);

@@ -1,9 +1,8 @@
 /* Health, probes, version and statistics. Contract 4.1. */
-#include <stdlib.h>
-
 #include "api/reply.h"
 #include "api/route.h"
 #include "api/server.h"
+#include "api/topics_told.h"
 #include "std/clock.h"
 
 enum { HTTP_OK = 200, HTTP_UNAVAILABLE = 503 };
@@ -148,23 +147,6 @@ void on_version(struct request *r)
     reply_send(r, HTTP_OK);
 }
 
-static int by_plain_name(const void *a, const void *b)
-{
-    const struct topic_info *x = a, *y = b;
-    return span_compare(name_strip(x->name), name_strip(y->name));
-}
-
-/* The topics of one name, one in each tenant that has it, from `first` on: they are told as one,
- * since names never carry the tenant. Gives how many. */
-static uint32_t same_name(const struct query_result *topics, uint32_t first)
-{
-    uint32_t count = 1;
-    while (first + count < topics->topic_count &&
-           by_plain_name(&topics->topics[first], &topics->topics[first + count]) == 0)
-        count++;
-    return count;
-}
-
 static void write_topic_stats(struct request *r, const struct topic_info *topics, uint32_t count)
 {
     struct totals sum = {0};
@@ -196,13 +178,13 @@ static void on_stats_groups(struct request *r)
     json_write_key(&r->json, "topic_stats");
     json_write_object_begin(&r->json);
     for (uint32_t i = 0, count = 0; i < topics->topic_count; i += count) {
-        count = same_name(topics, i);
+        count = topics_told_same(topics, i);
         write_topic_stats(r, &topics->topics[i], count);
     }
     json_write_object_end(&r->json);
     json_write_key(&r->json, "topic_list");
     json_write_array_begin(&r->json);
-    for (uint32_t i = 0; i < topics->topic_count; i += same_name(topics, i))
+    for (uint32_t i = 0; i < topics->topic_count; i += topics_told_same(topics, i))
         json_write_string(&r->json, name_strip(topics->topics[i].name));
     json_write_array_end(&r->json);
     json_member_u64(r, "groups", r->op.query_result.group_count);
@@ -214,8 +196,7 @@ static void on_stats_topics(struct request *r)
 {
     struct query_result *topics = arena_new(&r->op.arena, struct query_result);
     *topics = r->op.query_result;
-    if (topics->topic_count > 0)
-        qsort(topics->topics, topics->topic_count, sizeof *topics->topics, by_plain_name);
+    topics_told_sort(topics);
     r->state = topics;
     struct query query = {
         .type = QUERY_GROUPS, .scope = r->scope, .every_tenant = r->scope.size == 0};
@@ -225,7 +206,5 @@ static void on_stats_topics(struct request *r)
 /* Without a tenant: the whole broker (contract 2.8). */
 void on_stats(struct request *r)
 {
-    struct query query = {
-        .type = QUERY_TOPICS, .scope = r->scope, .every_tenant = r->scope.size == 0};
-    request_submit_query(r, query, on_stats_topics);
+    topics_told_submit(r, on_stats_topics);
 }

@@ -82,6 +82,15 @@ static void write_failed(struct exposition *e, const struct metrics_topic *topic
     }
 }
 
+static uint64_t sum_events(const struct metrics_topic *topics, uint32_t count,
+                           enum metrics_event event)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < count; i++)
+        sum += topics[i].events[event];
+    return sum;
+}
+
 static void write_messages(struct request *r, const struct metrics_totals *totals)
 {
     struct exposition *e = &((struct scrape *)r->state)->text;
@@ -97,6 +106,11 @@ static void write_messages(struct request *r, const struct metrics_totals *total
         write_named(e, "topic", topics[i].name, topics[i].consumed);
     write_one(e, "goqueue_broker_messages_acked_total", "counter", "Messages acknowledged.",
               totals->acked);
+    write_one(e, "goqueue_broker_messages_nacked_total", "counter",
+              "Messages given back to be delivered again.",
+              sum_events(topics, count, METRICS_NACKED));
+    write_one(e, "goqueue_broker_messages_rejected_total", "counter", "Messages rejected.",
+              sum_events(topics, count, METRICS_REJECTED));
     write_failed(e, topics, count);
     write_one(e, "goqueue_broker_bytes_published_total", "counter",
               "Bytes of keys, values and headers stored.", totals->bytes_published);
@@ -117,18 +131,44 @@ static void write_latencies(struct exposition *e, const struct metrics_totals *t
     exposition_latency(e, &totals->ack);
 }
 
+static void write_dead_letters(struct exposition *e, const struct query_result *topics)
+{
+    uint64_t dropped = 0;
+    exposition_family(e, "goqueue_broker_dead_letters_total", "counter",
+                      "Messages of the topic that became dead letters, by reason.", true);
+    for (uint32_t i = 0; i < topics->topic_count; i++) {
+        const struct topic_totals *totals = &topics->topics[i].totals;
+        struct label labels[3];
+        set_name_labels(labels, "topic", topics->topics[i].name);
+        labels[2] = (struct label){"reason", span_text("rejected")};
+        if (totals->dead_rejected > 0)
+            exposition_sample(e, labels, 3, totals->dead_rejected);
+        labels[2].value = span_text("max_retries");
+        if (totals->dead_max_retries > 0)
+            exposition_sample(e, labels, 3, totals->dead_max_retries);
+        dropped += totals->dropped;
+    }
+    write_one(e, "goqueue_broker_dead_letters_dropped_total", "counter",
+              "Messages of dead-letter topics that failed again and were dropped.", dropped);
+}
+
 static void write_topics(struct exposition *e, const struct query_result *topics)
 {
     write_one(e, "goqueue_broker_topic_count", "gauge", "Topics.", topics->topic_count);
     exposition_family(e, "goqueue_broker_topic_partitions", "gauge", "Partitions of the topic.",
                       true);
-    uint64_t size_bytes = 0;
+    uint64_t size_bytes = 0, pending = 0;
     for (uint32_t i = 0; i < topics->topic_count; i++) {
         const struct topic_info *topic = &topics->topics[i];
         write_named(e, "topic", topic->name, topic->partition_count);
-        for (uint32_t p = 0; p < topic->partition_count; p++)
+        for (uint32_t p = 0; p < topic->partition_count; p++) {
             size_bytes += topic->partitions[p].size_bytes;
+            pending += topic->partitions[p].pending_count;
+        }
     }
+    write_one(e, "goqueue_broker_delayed_messages_pending", "gauge",
+              "Messages that wait for their time.", pending);
+    write_dead_letters(e, topics);
     write_one(e, "goqueue_storage_log_size_bytes", "gauge", "Size of all partition logs.",
               size_bytes);
 }
@@ -210,6 +250,12 @@ static void write_delivery(struct exposition *e, const struct delivery_stats *d)
               d->leases_total);
     write_one(e, "goqueue_broker_leases_expired_total", "counter",
               "Leases that ended without an ack.", d->expired_total);
+    write_one(e, "goqueue_broker_leases_extended_total", "counter",
+              "Leases that were given a later deadline.", d->extended_total);
+    write_one(e, "goqueue_broker_redeliveries_total", "counter",
+              "Leases of messages that had been delivered before.", d->retries_total);
+    write_one(e, "goqueue_broker_messages_waiting", "gauge",
+              "Messages that wait to be delivered again.", d->waiting);
     write_one(e, "goqueue_broker_sessions_expired_total", "counter",
               "Members that were evicted because they were silent.", d->sessions_expired_total);
 }

@@ -37,7 +37,9 @@ struct polling {
     uint32_t message; /* of the run */
     struct message_writer writer;
     bool any;
-    uint64_t bytes; /* of the run's keys, values and headers */
+    uint64_t bytes;                            /* of the run's keys, values and headers */
+    int64_t now_us;                            /* when they were handed out */
+    struct metrics_wait waits[PRIORITY_COUNT]; /* of the run's first deliveries */
     /* Leases of written messages, then of those to be given back. */
     struct receipt *written;
     uint32_t written_count;
@@ -127,6 +129,16 @@ static void reply_messages(struct request *r)
     reply_send(r, 200);
 }
 
+/* A message's wait ends with its first delivery; it begins when it is due. */
+static void add_wait(struct polling *p, const struct fetched *fetched)
+{
+    const int64_t due_us = message_due_us(fetched);
+    const int64_t since_us = due_us > fetched->time_us ? due_us : fetched->time_us;
+    struct metrics_wait *wait = &p->waits[fetched->record.priority];
+    wait->count++;
+    wait->sum_us += p->now_us > since_us ? (uint64_t)(p->now_us - since_us) : 0;
+}
+
 static void write_one(struct request *r, const struct delivered_run *run,
                       const struct delivered *message, const struct fetched *fetched)
 {
@@ -150,6 +162,8 @@ static void write_one(struct request *r, const struct delivered_run *run,
     buf_commit(&r->out, (size_t)(to - start));
     p->written[p->written_count++] = receipt;
     p->bytes += record_payload(&fetched->record);
+    if (message->delivery_count == 1)
+        add_wait(p, fetched);
 }
 
 static void skip_message(struct polling *p, const struct delivered_run *run)
@@ -222,13 +236,16 @@ static void write_runs(struct request *r)
         struct journal_problem problem = {0};
         const uint32_t written_before = p->written_count;
         p->bytes = 0;
+        memset(p->waits, 0, sizeof p->waits);
         enum status st = write_run(r, &more, &problem);
         if (st != ST_OK) {
             fail_poll(r, st, &problem);
             return;
         }
-        if (p->written_count > written_before)
+        if (p->written_count > written_before) {
             metrics_consumed(r->metrics, run->topic, p->written_count - written_before, p->bytes);
+            metrics_waited(r->metrics, run->topic, p->waits);
+        }
         if (more || r->out.size >= REPLY_SIZE_AIM)
             break;
         while (p->message < run->count) /* the topic or its end went away meanwhile */
@@ -253,6 +270,7 @@ static void then_polled(struct request *r)
     p->run_count = poll->run_count;
     p->generation = poll->current_generation;
     p->rebalance_required = poll->rebalance_required;
+    p->now_us = clock_wall_us();
     uint32_t count = 0;
     for (uint32_t i = 0; i < p->run_count; i++)
         count += p->runs[i].count;

@@ -4,16 +4,17 @@
 #include "api/route.h"
 #include "api/scratch.h"
 #include "api/text.h"
-#include "api/topic_defaults.h"
 #include "command/record_batch.h"
 #include "node/metrics.h"
+#include "node/topic_defaults.h"
 #include "std/check.h"
 #include "std/clock.h"
 #include "std/json_write.h"
 #include "std/timestamp.h"
 
 enum {
-    ATTEMPTS_MAX = 3, /* with a topic that changes while the request is under way */
+    STALE_MAX = 3, /* attempts with a topic that changes while the request is under way */
+    FULL_MAX = 3,  /* attempts to fill what room a topic has for delayed messages */
     RESULT_SIZE_MAX = 128 + TIMESTAMP_SIZE_MAX,
     REPLY_SIZE_MAX = 16 * 1024 * 1024, /* 10,000 results, all failed, are far below */
 };
@@ -21,7 +22,9 @@ enum {
 struct publishing {
     struct span topic; /* qualified */
     struct publish_plan plan;
-    unsigned attempts;
+    unsigned stale_count;  /* how often the topic was not what it had been */
+    unsigned full_count;   /* how often there was less room for delayed messages than needed */
+    uint64_t delayed_room; /* UINT64_MAX: not known, so enough */
 };
 
 static void resolve(struct request *r);
@@ -33,6 +36,7 @@ static uint8_t *write_stored(uint8_t *to, const struct publish_outcome *outcome,
     const struct placement *placement = &result->placements[outcome->entry];
     const int64_t due_us =
         outcome->delay_us > 0 ? result->time_us + outcome->delay_us : outcome->deliver_at_us;
+    const bool delayed = due_us > result->time_us; /* by now deliverAt may have come */
     const char *priority = priority_text(outcome->priority);
     to = TEXT_LITERAL(to, "{\"partition\":");
     to = text_u64(to, placement->partition);
@@ -40,7 +44,7 @@ static uint8_t *write_stored(uint8_t *to, const struct publish_outcome *outcome,
     to = text_u64(to, placement->base_offset + outcome->index);
     to = TEXT_LITERAL(to, ",\"priority\":\"");
     to = text_copy(to, priority, strlen(priority));
-    if (due_us == 0)
+    if (!delayed)
         return TEXT_LITERAL(to, "\",\"delayed\":false}");
     to = TEXT_LITERAL(to, "\",\"delayed\":true,\"deliverAt\":\"");
     char text[TIMESTAMP_SIZE_MAX];
@@ -83,12 +87,36 @@ static void reply_results(struct request *r, const struct publish_plan *plan,
 static void count_published(struct request *r)
 {
     const struct publishing *p = r->state;
-    const uint32_t failed = p->plan.count - p->plan.stored_count;
+    const uint32_t refused = p->plan.count - p->plan.stored_count - p->plan.no_room_count;
     if (p->plan.stored_count > 0)
         metrics_published(r->metrics, p->topic, p->plan.stored_count, p->plan.stored_bytes,
                           clock_mono_us() - r->start_us);
-    if (failed > 0)
-        metrics_failed(r->metrics, p->topic, ST_INVALID_ARGUMENT, failed);
+    if (refused > 0)
+        metrics_failed(r->metrics, p->topic, ST_INVALID_ARGUMENT, refused);
+    if (p->plan.no_room_count > 0)
+        metrics_failed(r->metrics, p->topic, ST_DELAYED_FULL, p->plan.no_room_count);
+}
+
+/* The topic was replaced, or has other partitions. */
+static void retry_stale(struct request *r)
+{
+    struct publishing *p = r->state;
+    topic_cache_drop(scratch_get()->topics, p->topic);
+    p->delayed_room = UINT64_MAX;
+    if (++p->stale_count > STALE_MAX)
+        reply_error(r, ST_STALE);
+    else
+        resolve(r);
+}
+
+/* Nothing was stored, since the topic has not room for all of the delayed messages. Those over it
+ * are refused, each for itself. Others may take the room meanwhile: then, in the end, none of them
+ * is tried any more, and what is not delayed is stored whatever happens. */
+static void retry_full(struct request *r)
+{
+    struct publishing *p = r->state;
+    p->delayed_room = ++p->full_count < FULL_MAX ? r->op.result.publish.delayed_room : 0;
+    resolve(r);
 }
 
 static void then_published(struct request *r)
@@ -96,8 +124,11 @@ static void then_published(struct request *r)
     struct publishing *p = r->state;
     const struct result *result = &r->op.result;
     if (r->op.failed == ST_OK && result->status == ST_STALE) {
-        topic_cache_drop(scratch_get()->topics, p->topic);
-        resolve(r);
+        retry_stale(r);
+        return;
+    }
+    if (r->op.failed == ST_OK && result->status == ST_DELAYED_FULL) {
+        retry_full(r);
         return;
     }
     if (reply_if_failed(r)) {
@@ -110,13 +141,14 @@ static void then_published(struct request *r)
 }
 
 /* What publish_builder_read() read last, on this thread, is for the topic. */
-static void build(struct request *r, uint32_t topic_id, uint32_t partition_count)
+static void build(struct request *r, struct publish_target target)
 {
     struct publishing *p = r->state;
+    target.delayed_room = p->delayed_room;
     buf_fini(&r->op.record);
     buf_init(&r->op.record, BATCH_SIZE_MAX);
-    enum status st = publish_builder_build(&scratch_get()->publish, topic_id, partition_count,
-                                           &r->op.arena, &r->op.record, &p->plan);
+    enum status st = publish_builder_build(&scratch_get()->publish, &target, &r->op.arena,
+                                           &r->op.record, &p->plan);
     if (st != ST_OK) {
         reply_error(r, ST_PAYLOAD_TOO_LARGE);
     } else if (p->plan.stored_count == 0) {
@@ -139,19 +171,21 @@ static bool read_body(struct request *r)
 }
 
 /* Asking took time, in which this thread may have read another body. */
-static void build_for(struct request *r, uint32_t topic_id, uint32_t partition_count)
+static void build_for(struct request *r, struct publish_target target)
 {
     const struct publishing *p = r->state;
-    topic_cache_put(scratch_get()->topics, p->topic, topic_id, partition_count);
+    topic_cache_put(scratch_get()->topics, p->topic, target.topic_id, target.partition_count);
     if (read_body(r))
-        build(r, topic_id, partition_count);
+        build(r, target);
 }
 
 static void then_created(struct request *r)
 {
-    const struct result *result = &r->op.result;
+    const struct result_topic *topic = &r->op.result.topic;
     if (!reply_if_failed(r))
-        build_for(r, result->topic.id, result->topic.partition_count);
+        build_for(r, (struct publish_target){.topic_id = topic->id,
+                                             .partition_count = topic->partition_count,
+                                             .delayed_max = topic->settings.delayed_max});
 }
 
 static void then_resolved(struct request *r)
@@ -161,7 +195,10 @@ static void then_resolved(struct request *r)
     if (reply_if_failed(r))
         return;
     if (result->status == ST_OK) {
-        build_for(r, result->topics[0].id, result->topics[0].partition_count);
+        const struct topic_info *topic = &result->topics[0];
+        build_for(r, (struct publish_target){.topic_id = topic->id,
+                                             .partition_count = topic->partition_count,
+                                             .delayed_max = topic->settings.delayed_max});
         return;
     }
     /* Dead-letter topics come from the broker or from an explicit create. */
@@ -180,11 +217,7 @@ static void then_resolved(struct request *r)
 
 static void resolve(struct request *r)
 {
-    struct publishing *p = r->state;
-    if (p->attempts++ == ATTEMPTS_MAX) {
-        reply_error(r, ST_STALE);
-        return;
-    }
+    const struct publishing *p = r->state;
     r->op.result = (struct result){0};
     request_submit_query(r, (struct query){.type = QUERY_RESOLVE, .name = p->topic}, then_resolved);
 }
@@ -199,9 +232,11 @@ void on_publish(struct request *r)
     struct publishing *p = arena_new(&r->op.arena, struct publishing);
     r->state = p;
     p->topic = topic;
+    p->delayed_room = UINT64_MAX;
     const struct topic_known *known = topic_cache_find(scratch_get()->topics, p->topic);
     if (known != NULL)
-        build(r, known->id, known->partition_count);
+        build(r, (struct publish_target){.topic_id = known->id,
+                                         .partition_count = known->partition_count});
     else
         resolve(r);
 }

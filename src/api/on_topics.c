@@ -4,22 +4,16 @@
 #include "api/fields.h"
 #include "api/reply.h"
 #include "api/route.h"
-#include "api/topic_defaults.h"
+#include "node/topic_defaults.h"
 
 #define US_PER_HOUR         (3600LL * 1000 * 1000)
 #define VISIBILITY_US_MAX   (12 * US_PER_HOUR)
 #define RETENTION_HOURS_MAX 876000
 
-struct topic_settings topic_default_settings(const struct config *config)
-{
-    return (struct topic_settings){
-        .retention_us = config->retention_hours < 0 ? -1 : config->retention_hours * US_PER_HOUR,
-        .retention_bytes = -1,
-        .visibility_us = config->visibility_ns / 1000,
-        .deliveries_max = (uint32_t)config->deliveries_max,
-        .cleanup = CLEANUP_DELETE,
-    };
-}
+enum { DELIVERIES_MAX = 1000, IN_FLIGHT_MAX = 1000000, DELAYED_MAX = 100000000 };
+
+static const char *const priority_modes[] = {
+    [PRIORITY_STRICT] = "strict", [PRIORITY_WEIGHTED] = "weighted"};
 
 static int64_t retention_hours(const struct topic_settings *settings)
 {
@@ -37,12 +31,40 @@ static void read_cleanup(struct fields *f, struct topic_settings *settings)
         fields_problem(f, "cleanup_policy: must be \"delete\" or \"compact\"");
 }
 
+static void read_priority_mode(struct fields *f, struct topic_settings *settings)
+{
+    struct span mode = {0};
+    if (!fields_string(f, "priority_mode", false, &mode))
+        return;
+    if (span_equal(mode, span_text(priority_modes[PRIORITY_STRICT])))
+        settings->priority_mode = PRIORITY_STRICT;
+    else if (span_equal(mode, span_text(priority_modes[PRIORITY_WEIGHTED])))
+        settings->priority_mode = PRIORITY_WEIGHTED;
+    else
+        fields_problem(f, "priority_mode: must be \"strict\" or \"weighted\"");
+}
+
+static void read_delivery(struct fields *f, struct topic_settings *settings)
+{
+    int64_t deliveries = settings->deliveries_max;
+    int64_t in_flight = settings->in_flight_max;
+    int64_t delayed = settings->delayed_max;
+    (void)fields_duration(f, "visibility_timeout", 1000, VISIBILITY_US_MAX,
+                          &settings->visibility_us);
+    (void)fields_int(f, "max_deliveries", false, 1, DELIVERIES_MAX, &deliveries);
+    (void)fields_int(f, "max_in_flight", false, 0, IN_FLIGHT_MAX, &in_flight);
+    (void)fields_int(f, "max_delayed", false, 0, DELAYED_MAX, &delayed);
+    read_priority_mode(f, settings);
+    settings->deliveries_max = (uint32_t)deliveries;
+    settings->in_flight_max = (uint32_t)in_flight;
+    settings->delayed_max = (uint32_t)delayed;
+}
+
 static void read_topic(struct fields *f, struct command_topic_create *create)
 {
     struct topic_settings *settings = &create->settings;
     int64_t partitions = f->r->config->partitions;
     int64_t hours = retention_hours(settings);
-    int64_t deliveries = settings->deliveries_max;
     (void)fields_string(f, "name", true, &create->name);
     if (!fields_failed(f) && !name_is_topic_address(create->name))
         fields_problem(f, "name: must be 1 to 255 of A-Z a-z 0-9 _ -, not starting with __");
@@ -51,12 +73,9 @@ static void read_topic(struct fields *f, struct command_topic_create *create)
     if (fields_int(f, "retention_hours", false, -1, RETENTION_HOURS_MAX, &hours) && hours == 0)
         fields_problem(f, "retention_hours: must be at least 1, or -1 for unlimited");
     (void)fields_int(f, "retention_bytes", false, -1, INT64_MAX, &settings->retention_bytes);
-    (void)fields_duration(f, "visibility_timeout", 1000, VISIBILITY_US_MAX,
-                          &settings->visibility_us);
-    (void)fields_int(f, "max_deliveries", false, 1, 1000, &deliveries);
     read_cleanup(f, settings);
+    read_delivery(f, settings);
     create->partition_count = (uint32_t)partitions;
-    settings->deliveries_max = (uint32_t)deliveries;
     settings->retention_us = hours < 0 ? -1 : hours * US_PER_HOUR;
 }
 
@@ -161,6 +180,32 @@ static void write_partition_offsets(struct request *r, const struct topic_info *
     json_write_object_end(&r->json);
 }
 
+static void write_settings(struct request *r, const struct topic_settings *settings)
+{
+    json_member_i64(r, "retention_hours", retention_hours(settings));
+    json_member_i64(r, "retention_bytes", settings->retention_bytes);
+    json_member_text(r, "cleanup_policy",
+                     settings->cleanup == CLEANUP_COMPACT ? "compact" : "delete");
+    json_member_duration(r, "visibility_timeout", settings->visibility_us);
+    json_member_u64(r, "max_deliveries", settings->deliveries_max);
+    json_member_u64(r, "max_in_flight", settings->in_flight_max);
+    json_member_u64(r, "max_delayed", settings->delayed_max);
+    json_member_text(r, "priority_mode", priority_modes[settings->priority_mode]);
+}
+
+static void write_dead_letter_topic(struct request *r, const struct topic_info *topic)
+{
+    json_write_key(&r->json, "dlq_topic");
+    if (!topic->has_dead_letter_topic) {
+        json_write_null(&r->json);
+        return;
+    }
+    const struct span name = name_strip(topic->name);
+    char text[QUALIFIED_NAME_SIZE_MAX + sizeof DEAD_LETTER_SUFFIX];
+    const int size = snprintf(text, sizeof text, "%.*s" DEAD_LETTER_SUFFIX, SPAN_ARG(name));
+    json_write_string(&r->json, span_of(text, (size_t)size));
+}
+
 static void on_got(struct request *r)
 {
     const struct query_result *result = &r->op.query_result;
@@ -180,15 +225,9 @@ static void on_got(struct request *r)
     json_member_u64(r, "total_messages", messages);
     json_member_u64(r, "total_size_bytes", size_bytes);
     write_partition_offsets(r, topic);
-    json_member_i64(r, "retention_hours", retention_hours(&topic->settings));
-    json_member_i64(r, "retention_bytes", topic->settings.retention_bytes);
-    json_member_text(r, "cleanup_policy",
-                     topic->settings.cleanup == CLEANUP_COMPACT ? "compact" : "delete");
-    json_member_duration(r, "visibility_timeout", topic->settings.visibility_us);
-    json_member_u64(r, "max_deliveries", topic->settings.deliveries_max);
+    write_settings(r, &topic->settings);
     json_member_time(r, "created_at", topic->created_us);
-    json_write_key(&r->json, "dlq_topic");
-    json_write_null(&r->json);
+    write_dead_letter_topic(r, topic);
     json_write_object_end(&r->json);
     reply_send(r, 200);
 }

@@ -2,6 +2,7 @@
 
 #include <endian.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "command/codec.h"
@@ -52,25 +53,52 @@ static void put_u32(uint8_t *to, uint32_t value)
     memcpy(to, &value, sizeof value);
 }
 
+__attribute__((format(printf, 3, 4))) static void refuse(struct publish_message *m,
+                                                         struct arena *arena, const char *fmt, ...)
+{
+    char text[ERROR_SIZE];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    m->error = arena_string(arena, span_text(text));
+}
+
+/* What only the topic can say against a message. */
+static void judge_message(struct publish_message *m, const struct publish_target *target,
+                          struct arena *arena, uint64_t *room, struct publish_plan *plan)
+{
+    const uint32_t count = target->partition_count;
+    if (m->has_partition && (m->partition < 0 || m->partition >= count)) {
+        refuse(m, arena, "partition %" PRId64 " is not in 0..%" PRIu32, m->partition, count - 1);
+        return;
+    }
+    if (m->delay_us == 0 && m->deliver_at_us == 0)
+        return;
+    if (*room == 0) {
+        refuse(m, arena, "the topic holds its limit of %" PRIu32 " delayed messages",
+               target->delayed_max);
+        plan->no_room_count++;
+    } else {
+        --*room;
+    }
+}
+
 /* Decides where each message goes. Gives: bytes that the command takes at most. */
-static size_t place_messages(struct publish_reader *r, uint32_t partition_count,
+static size_t place_messages(struct publish_reader *r, const struct publish_target *target,
                              struct arena *arena, uint32_t *out_keyless, struct publish_plan *plan)
 {
     const size_t overhead_max = RECORD_OVERHEAD_MAX + PUBLISH_ENTRY_SIZE + BATCH_HEADER_SIZE;
+    const uint32_t partition_count = target->partition_count;
+    uint64_t room = target->delayed_room;
     uint32_t keyless = 0;
-    plan->stored_count = 0;
-    plan->stored_bytes = 0;
+    *plan = (struct publish_plan){0};
     for (uint32_t i = 0; i < r->count; i++) {
         struct publish_message *m = &r->messages[i];
+        if (m->error == NULL)
+            judge_message(m, target, arena, &room, plan);
         if (m->error != NULL)
             continue;
-        if (m->has_partition && (m->partition < 0 || m->partition >= partition_count)) {
-            char text[ERROR_SIZE];
-            (void)snprintf(text, sizeof text, "partition %" PRId64 " is not in 0..%" PRIu32,
-                           m->partition, partition_count - 1);
-            m->error = arena_string(arena, span_text(text));
-            continue;
-        }
         if (m->has_partition)
             m->target = (uint32_t)m->partition;
         else if (m->key.size > 0)
@@ -199,14 +227,14 @@ static void write_head(uint8_t *to, uint32_t size, const uint32_t body[4])
         put_u32(to + COMMAND_HEADER_SIZE + 4 * i, body[i]);
 }
 
-enum status publish_builder_build(struct publish_builder *b, uint32_t topic_id,
-                                  uint32_t partition_count, struct arena *arena, struct buf *out,
+enum status publish_builder_build(struct publish_builder *b, const struct publish_target *target,
+                                  struct arena *arena, struct buf *out,
                                   struct publish_plan *out_plan)
 {
-    CHECK(partition_count >= 1 && partition_count <= PARTITIONS_MAX);
+    CHECK(target->partition_count >= 1 && target->partition_count <= PARTITIONS_MAX);
     CHECK(b->touched_count == 0);
     uint32_t keyless;
-    size_t size_max = place_messages(&b->reader, partition_count, arena, &keyless, out_plan);
+    size_t size_max = place_messages(&b->reader, target, arena, &keyless, out_plan);
     list_outcomes(&b->reader, arena, out_plan);
     if (out_plan->stored_count == 0)
         return ST_OK;
@@ -218,7 +246,7 @@ enum status publish_builder_build(struct publish_builder *b, uint32_t topic_id,
         .messages = b->reader.messages, .outcomes = out_plan->outcomes, .out = out};
     write_runs(b, &in);
     CHECK(!out->overflowed);
-    const uint32_t body[4] = {topic_id, partition_count, keyless, in.entry_count};
+    const uint32_t body[4] = {target->topic_id, target->partition_count, keyless, in.entry_count};
     write_head(out->data + start, (uint32_t)(out->size - start), body);
     return ST_OK;
 }

@@ -20,6 +20,14 @@ struct publish_builder { /* scratch memory, for one request after the other on o
     uint32_t touched_count;
 };
 
+struct publish_target {
+    uint32_t topic_id;
+    uint32_t partition_count;
+    uint32_t delayed_max; /* the topic's limit, for the error of those over it */
+    uint64_t
+        delayed_room; /* so many delayed messages are stored, the first ones; UINT64_MAX: all */
+};
+
 struct publish_outcome {   /* one a message */
     const char *error;     /* NULL: it is in the command */
     uint32_t entry;        /* index of its batch among the command's entries */
@@ -32,8 +40,9 @@ struct publish_outcome {   /* one a message */
 struct publish_plan {
     struct publish_outcome *outcomes; /* in order of the request; in the request's arena */
     uint32_t count;
-    uint32_t stored_count; /* 0: there is no command */
-    uint64_t stored_bytes; /* of their keys, values and headers */
+    uint32_t stored_count;  /* 0: there is no command */
+    uint32_t no_room_count; /* delayed messages that are not stored for want of room */
+    uint64_t stored_bytes;  /* of their keys, values and headers */
 };
 
 void publish_builder_init(struct publish_builder *b); /* pair: publish_builder_fini */
@@ -45,8 +54,8 @@ enum status publish_builder_read(struct publish_builder *b, struct span body, in
 /* Appends the command for what was read last, unless no message is to be stored. The body must
  * still be there. Once for each read.
  * Borrows: nothing afterwards. Errors: ST_TOO_BIG: over the bound of `out`. */
-enum status publish_builder_build(struct publish_builder *b, uint32_t topic_id,
-                                  uint32_t partition_count, struct arena *arena, struct buf *out,
+enum status publish_builder_build(struct publish_builder *b, const struct publish_target *target,
+                                  struct arena *arena, struct buf *out,
                                   struct publish_plan *out_plan);
 
 #endif

@@ -142,12 +142,16 @@ bool name_is_topic(struct span name)
     return true;
 }
 
+bool name_is_dead_letter(struct span name)
+{
+    const size_t size = strlen(DEAD_LETTER_SUFFIX);
+    return name.size > size && memcmp(name.data + name.size - size, DEAD_LETTER_SUFFIX, size) == 0;
+}
+
 bool name_is_topic_address(struct span name)
 {
-    static const char suffix[] = ".dlq";
-    const size_t size = sizeof suffix - 1;
-    if (name.size > size && memcmp(name.data + name.size - size, suffix, size) == 0)
-        name.size -= size;
+    if (name_is_dead_letter(name))
+        name.size -= strlen(DEAD_LETTER_SUFFIX);
     return name_is_topic(name);
 }
 

@@ -67,7 +67,10 @@ struct request {
 
     void (*then)(struct request *r);      /* the step after the op */
     void (*on_unsent)(struct request *r); /* handler's: the reply could not be sent; may be NULL */
-    void *state;                          /* handler's, from the arena */
+    /* Handler's: answers instead of the step when the shard does not take an op, so that what was
+     * done before it is told; NULL: the error is the answer. */
+    void (*on_refused)(struct request *r, enum status st);
+    void *state; /* handler's, from the arena */
 
     /* The server's. */
     enum status refused; /* why the request is answered without its handler */
@@ -117,6 +120,7 @@ bool request_int_param(struct request *r, unsigned param, const char *what, int6
 /* Rules of contract 2.6, on unqualified names. */
 bool name_is_topic(struct span name);         /* may be created */
 bool name_is_topic_address(struct span name); /* or is the dead-letter topic of one */
+bool name_is_dead_letter(struct span name);   /* ends as those do; also of qualified ones */
 bool name_is_group(struct span name);
 bool name_is_tenant(struct span name);
 struct span request_qualify(struct request *r, struct span name); /* in the arena */

@@ -1,19 +1,26 @@
 #include "command/codec.h"
 
+#include "command/codec_body.h"
 #include "command/record_batch.h"
 #include "std/check.h"
 #include "std/little_endian.h"
 #include "std/wire.h"
 
 enum {
-    VERSION = 1, /* of every type so far */
+    VERSION_MAX = 2,
     AT_TIME = 8,
     /* The least that one of them takes, so that a count is never trusted beyond the bytes. */
-    JOINER_SIZE_MIN = 2 + 2 + 4 + 8 + 8 + 4 + 1 + 1,
+    JOINER_SIZE_MIN = 2 + 2 + 4 + 8 + 8 + 4 + 1 + 1, /* in version 1 */
     TOPIC_NAME_SIZE_MIN = 2 + 1,
     ACK_ENTRY_SIZE = 4 + 4 + 8,
     OFFSET_ENTRY_SIZE_MIN = TOPIC_NAME_SIZE_MIN + 4 + 8,
 };
+
+/* What is written; older versions are read. */
+static uint16_t version_of(enum command_type type)
+{
+    return type == COMMAND_TOPIC_CREATE || type == COMMAND_GROUP_JOIN ? VERSION_MAX : 1;
+}
 
 struct span qualified_name_decode(struct wire_reader *r)
 {
@@ -34,21 +41,29 @@ void topic_settings_encode(const struct topic_settings *s, struct buf *out)
     wire_put_i64(out, s->visibility_us);
     wire_put_u32(out, s->deliveries_max);
     wire_put_u8(out, (uint8_t)s->cleanup);
+    wire_put_u32(out, s->in_flight_max);
+    wire_put_u32(out, s->delayed_max);
+    wire_put_u8(out, (uint8_t)s->priority_mode);
 }
 
 struct topic_settings topic_settings_decode(struct wire_reader *r)
 {
-    struct topic_settings s = {.retention_us = wire_get_i64(r)};
+    struct topic_settings s = {.retention_us = wire_get_i64(r), .delayed_max = DELAYED_MAX_DEFAULT};
     s.retention_bytes = wire_get_i64(r);
     s.visibility_us = wire_get_i64(r);
     s.deliveries_max = wire_get_u32(r);
     s.cleanup = wire_get_bool(r) ? CLEANUP_COMPACT : CLEANUP_DELETE;
     wire_expect(r, s.retention_us >= -1 && s.retention_bytes >= -1);
     wire_expect(r, s.visibility_us >= 1 && s.deliveries_max >= 1);
+    if (r->version > 1) {
+        s.in_flight_max = wire_get_u32(r);
+        s.delayed_max = wire_get_u32(r);
+        s.priority_mode = wire_get_bool(r) ? PRIORITY_WEIGHTED : PRIORITY_STRICT;
+    }
     return s;
 }
 
-static void encode_topic_create(const struct command_topic_create *c, struct buf *out)
+void encode_topic_create(const struct command_topic_create *c, struct buf *out)
 {
     wire_put_string(out, c->name);
     wire_put_u32(out, c->partition_count);
@@ -56,8 +71,8 @@ static void encode_topic_create(const struct command_topic_create *c, struct buf
     topic_settings_encode(&c->settings, out);
 }
 
-static void decode_topic_create(struct wire_reader *r, struct arena *arena,
-                                struct command_topic_create *out)
+void decode_topic_create(struct wire_reader *r, struct arena *arena,
+                         struct command_topic_create *out)
 {
     (void)arena;
     out->name = qualified_name_decode(r);
@@ -67,25 +82,48 @@ static void decode_topic_create(struct wire_reader *r, struct arena *arena,
     out->settings = topic_settings_decode(r);
 }
 
-static void encode_topic_delete(const struct command_topic_delete *c, struct buf *out)
+void encode_topic_delete(const struct command_topic_delete *c, struct buf *out)
 {
     wire_put_string(out, c->name);
 }
 
-static void decode_topic_delete(struct wire_reader *r, struct arena *arena,
-                                struct command_topic_delete *out)
+void decode_topic_delete(struct wire_reader *r, struct arena *arena,
+                         struct command_topic_delete *out)
 {
     (void)arena;
     out->name = qualified_name_decode(r);
 }
 
-static void encode_publish(const struct command_publish *c, struct buf *out)
+void encode_publish(const struct command_publish *c, struct buf *out)
 {
     wire_put_u32(out, c->topic_id);
     wire_put_u32(out, c->partition_count);
     wire_put_u32(out, c->keyless_count);
     wire_put_u32(out, c->entry_count);
     buf_put_span(out, c->entries);
+}
+
+/* Apply walks the records of a batch with delays or priorities: they must be there. */
+static bool records_are_whole(struct span batch, const struct batch_header *header)
+{
+    if ((header->flags & (BATCH_HAS_DELAYS | BATCH_HAS_PRIORITIES)) == 0)
+        return true;
+    struct record record;
+    size_t cursor = 0;
+    uint32_t count = 0;
+    while (batch_next(batch, &cursor, &record))
+        count++;
+    return cursor == batch.size && count == header->count;
+}
+
+struct span message_batch_decode(struct wire_reader *r, uint32_t size)
+{
+    struct span batch = wire_get_bytes(r, size);
+    struct batch_header header = {0};
+    wire_expect(r, wire_ok(r) && batch_header_read(batch, &header) == ST_OK);
+    wire_expect(r, header.size == size && header.count == 1);
+    wire_expect(r, wire_ok(r) && records_are_whole(batch, &header));
+    return batch;
 }
 
 /* Takes one entry off the reader; the number of its messages, 0 when it failed. */
@@ -100,10 +138,11 @@ static uint32_t decode_publish_entry(struct wire_reader *r, const struct command
     struct batch_header header = {0};
     wire_expect(r, wire_ok(r) && batch_header_read(batch, &header) == ST_OK);
     wire_expect(r, header.size == size);
+    wire_expect(r, wire_ok(r) && records_are_whole(batch, &header));
     return wire_ok(r) ? header.count : 0;
 }
 
-static void decode_publish(struct wire_reader *r, struct arena *arena, struct command_publish *out)
+void decode_publish(struct wire_reader *r, struct arena *arena, struct command_publish *out)
 {
     (void)arena;
     out->topic_id = wire_get_u32(r);
@@ -131,6 +170,7 @@ static void encode_joiner(const struct joiner *j, struct buf *out)
     wire_put_u32(out, j->in_flight_max);
     wire_put_u8(out, j->rejoin);
     wire_put_u8(out, j->from_latest);
+    wire_put_u32(out, j->deliveries_max);
 }
 
 static void decode_joiner(struct wire_reader *r, struct arena *arena, struct joiner *out)
@@ -146,10 +186,11 @@ static void decode_joiner(struct wire_reader *r, struct arena *arena, struct joi
     out->in_flight_max = wire_get_u32(r);
     out->rejoin = wire_get_bool(r);
     out->from_latest = wire_get_bool(r);
+    out->deliveries_max = r->version > 1 ? wire_get_u32(r) : 0;
     wire_expect(r, out->session_us >= 1 && out->visibility_us >= 0 && out->in_flight_max >= 1);
 }
 
-static void encode_group_join(const struct command_group_join *c, struct buf *out)
+void encode_group_join(const struct command_group_join *c, struct buf *out)
 {
     wire_put_string(out, c->group);
     wire_put_u32(out, c->joiner_count);
@@ -157,8 +198,7 @@ static void encode_group_join(const struct command_group_join *c, struct buf *ou
         encode_joiner(&c->joiners[i], out);
 }
 
-static void decode_group_join(struct wire_reader *r, struct arena *arena,
-                              struct command_group_join *out)
+void decode_group_join(struct wire_reader *r, struct arena *arena, struct command_group_join *out)
 {
     out->group = qualified_name_decode(r);
     out->joiner_count = wire_get_count(r, 1, MEMBERS_PER_GROUP_MAX, JOINER_SIZE_MIN);
@@ -167,15 +207,14 @@ static void decode_group_join(struct wire_reader *r, struct arena *arena,
         decode_joiner(r, arena, &out->joiners[i]);
 }
 
-static void encode_group_leave(const struct command_group_leave *c, struct buf *out)
+void encode_group_leave(const struct command_group_leave *c, struct buf *out)
 {
     wire_put_string(out, c->group);
     wire_put_string(out, c->member_id);
     wire_put_u8(out, (uint8_t)c->reason);
 }
 
-static void decode_group_leave(struct wire_reader *r, struct arena *arena,
-                               struct command_group_leave *out)
+void decode_group_leave(struct wire_reader *r, struct arena *arena, struct command_group_leave *out)
 {
     (void)arena;
     out->group = qualified_name_decode(r);
@@ -183,19 +222,19 @@ static void decode_group_leave(struct wire_reader *r, struct arena *arena,
     out->reason = wire_get_bool(r) ? LEAVE_SESSION_EXPIRED : LEAVE_ASKED;
 }
 
-static void encode_group_delete(const struct command_group_delete *c, struct buf *out)
+void encode_group_delete(const struct command_group_delete *c, struct buf *out)
 {
     wire_put_string(out, c->group);
 }
 
-static void decode_group_delete(struct wire_reader *r, struct arena *arena,
-                                struct command_group_delete *out)
+void decode_group_delete(struct wire_reader *r, struct arena *arena,
+                         struct command_group_delete *out)
 {
     (void)arena;
     out->group = qualified_name_decode(r);
 }
 
-static void encode_ack(const struct command_ack *c, struct buf *out)
+void encode_ack(const struct command_ack *c, struct buf *out)
 {
     wire_put_u32(out, c->group_id);
     wire_put_u32(out, c->entry_count);
@@ -206,7 +245,7 @@ static void encode_ack(const struct command_ack *c, struct buf *out)
     }
 }
 
-static void decode_ack(struct wire_reader *r, struct arena *arena, struct command_ack *out)
+void decode_ack(struct wire_reader *r, struct arena *arena, struct command_ack *out)
 {
     out->group_id = wire_get_u32(r);
     out->entry_count = wire_get_count(r, 1, ACKS_PER_COMMAND_MAX, ACK_ENTRY_SIZE);
@@ -218,7 +257,7 @@ static void decode_ack(struct wire_reader *r, struct arena *arena, struct comman
     }
 }
 
-static void encode_offsets_commit(const struct command_offsets_commit *c, struct buf *out)
+void encode_offsets_commit(const struct command_offsets_commit *c, struct buf *out)
 {
     wire_put_string(out, c->group);
     wire_put_string(out, c->member_id);
@@ -231,8 +270,8 @@ static void encode_offsets_commit(const struct command_offsets_commit *c, struct
     }
 }
 
-static void decode_offsets_commit(struct wire_reader *r, struct arena *arena,
-                                  struct command_offsets_commit *out)
+void decode_offsets_commit(struct wire_reader *r, struct arena *arena,
+                           struct command_offsets_commit *out)
 {
     out->group = qualified_name_decode(r);
     out->member_id = get_member_id(r);
@@ -252,7 +291,7 @@ void command_encode(const struct command *cmd, struct buf *out)
     size_t start = out->size;
     wire_put_u32(out, 0);
     wire_put_u16(out, (uint16_t)cmd->type);
-    wire_put_u16(out, VERSION);
+    wire_put_u16(out, version_of(cmd->type));
     wire_put_i64(out, cmd->time_us);
     switch (cmd->type) {
 #define COMMAND(number, NAME, name)                                                                \
@@ -293,10 +332,12 @@ enum status command_decode(struct span bytes, struct arena *arena, struct comman
     uint16_t type = wire_get_u16(&r);
     uint16_t version = wire_get_u16(&r);
     out->time_us = wire_get_i64(&r);
-    wire_expect(&r, size == bytes.size && version == VERSION && out->time_us >= 0);
+    out->type = (enum command_type)type;
+    wire_expect(&r, size == bytes.size && out->time_us >= 0);
+    wire_expect(&r, version >= 1 && version <= version_of(out->type));
     if (!wire_ok(&r))
         return ST_CORRUPT;
-    out->type = (enum command_type)type;
+    r.version = version;
     return decode_body(&r, arena, out) ? ST_OK : ST_CORRUPT;
 }
 

@@ -4,7 +4,7 @@
  *     offset  bytes  field
  *          0      4  size     of the whole record, header included
  *          4      2  type     enum command_type
- *          6      2  version  of this type's layout, 1 so far
+ *          6      2  version  of this type's layout
  *          8      8  time_us  stamped by the shard with command_stamp()
  *         16      -  body
  */
@@ -32,9 +32,10 @@ void command_stamp(uint8_t *record, int64_t time_us);
 bool publish_entry_next(const struct command_publish *publish, size_t *cursor,
                         struct publish_entry *out_entry, struct span *out_batch);
 
-/* Also part of snapshots. */
+/* Also part of snapshots. Version 1 has no in_flight_max, delayed_max and priority mode: such
+ * topics get what they had then. */
 void topic_settings_encode(const struct topic_settings *s, struct buf *out);
+struct topic_settings topic_settings_decode(struct wire_reader *r); /* by r->version */
 struct span qualified_name_decode(struct wire_reader *r); /* 1..QUALIFIED_NAME_SIZE_MAX, no NUL */
-struct topic_settings topic_settings_decode(struct wire_reader *r);
 
 #endif

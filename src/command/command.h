@@ -20,7 +20,7 @@
 enum {
     PARTITIONS_MAX = 1024,         /* of a topic */
     NAME_SIZE_MAX = 255,           /* of a topic, group or client id, in bytes */
-    QUALIFIED_NAME_SIZE_MAX = 320, /* tenant, '/', name */
+    QUALIFIED_NAME_SIZE_MAX = 336, /* tenant, '/', name, ".dlq" */
     MEMBER_ID_SIZE_MAX = 320,
     MESSAGES_PER_PUBLISH_MAX = 10000,
     TOPICS_PER_MEMBER_MAX = 256,
@@ -33,9 +33,17 @@ enum {
     VALUE_SIZE_MAX = 16 * 1024 * 1024, /* unescaped UTF-8 */
     KEY_SIZE_MAX = 65535,
     HEADERS_SIZE_MAX = 65535, /* names and values together, unescaped */
+    LEASES_PER_COMMAND_MAX = 4096,
+    RELEASES_PER_COMMAND_MAX = 1000,
+    DEAD_LETTERS_PER_COMMAND_MAX = 256,
+    REPLAYS_PER_COMMAND_MAX = 256,
+    DUE_PER_COMMAND_MAX = 4096, /* delayed messages that become visible with one command */
+    REASON_SIZE_MAX = 1024,     /* of a nack or reject, in bytes; a longer one is cut */
+    DELAYED_MAX_DEFAULT = 1000000,
 };
 
 #define OFFSET_MAX ((uint64_t)INT64_MAX) /* offsets are JSON integers */
+#define DUE_US_MAX ((1LL << 60) - 1)     /* of a delayed message: a time some 36,000 years ahead */
 
 enum command_type {
 #define COMMAND(number, NAME, name) COMMAND_##NAME = (number),
@@ -45,12 +53,34 @@ enum command_type {
 
 enum cleanup_policy { CLEANUP_DELETE = 0, CLEANUP_COMPACT = 1 };
 
+enum priority_mode {
+    PRIORITY_STRICT = 0,   /* a lane is empty before a lower one is looked at */
+    PRIORITY_WEIGHTED = 1, /* lanes take turns by weight: none starves */
+    PRIORITY_MODE_COUNT
+};
+
 struct topic_settings {
     int64_t retention_us;    /* -1: unlimited */
     int64_t retention_bytes; /* -1: unlimited */
     int64_t visibility_us;
-    uint32_t deliveries_max;
+    uint32_t deliveries_max; /* then dead letter */
+    uint32_t in_flight_max;  /* of one partition, for one group; 0: unlimited */
+    uint32_t delayed_max;    /* messages of the topic that wait for their time */
     enum cleanup_policy cleanup;
+    enum priority_mode priority_mode;
+};
+
+struct topic_totals { /* counted since the topic was created */
+    uint64_t acked;
+    uint64_t nacked;
+    uint64_t rejected;
+    uint64_t dead_rejected; /* dead letters of it, by reason */
+    uint64_t dead_max_retries;
+    uint64_t dropped; /* failed messages of a dead-letter topic */
+    uint64_t scheduled;
+    uint64_t scheduled_delay_us; /* sum of the delays that were asked for */
+    uint64_t due;                /* became visible */
+    uint64_t cancelled;
 };
 
 struct command_topic_create {
@@ -90,10 +120,11 @@ struct joiner {
     struct span *topics; /* qualified; >= 1, no duplicates */
     uint32_t topic_count;
     int64_t session_us;
-    int64_t visibility_us;  /* 0: each topic's own */
-    uint32_t in_flight_max; /* >= 1 */
-    bool rejoin;            /* must be a member already, else ST_MEMBER_NOT_FOUND */
-    bool from_latest;       /* where partitions without a position start */
+    int64_t visibility_us;   /* 0: each topic's own */
+    uint32_t in_flight_max;  /* >= 1 */
+    uint32_t deliveries_max; /* 0: each topic's own */
+    bool rejoin;             /* must be a member already, else ST_MEMBER_NOT_FOUND */
+    bool from_latest;        /* where partitions without a position start */
 };
 
 struct command_group_join { /* creates the group; all joiners of one command share a generation */
@@ -140,6 +171,106 @@ struct command_offsets_commit { /* all entries or none */
     int64_t generation; /* -1: not compared */
 };
 
+/* A delivery's address: which message, in which group. */
+struct delivery_place {
+    uint32_t group_id;
+    uint32_t topic_id;
+    uint32_t partition;
+    uint64_t offset;
+};
+
+/* Messages `offset` .. `offset + count - 1` were handed out for the delivery_count-th time, or
+ * their deadline was moved. Journalled without anybody waiting for it: what a crash loses of it
+ * makes a message available earlier, never lost. Places that are gone, or done, are passed over. */
+struct lease_entry {
+    struct delivery_place place;
+    uint32_t count;          /* >= 1; 1 if delivery_count > 1 or extended */
+    uint32_t delivery_count; /* >= 1 */
+    bool extended; /* the deadline was moved by a client: it is kept for this message alone */
+    int64_t deadline_us;
+    int64_t first_us; /* of the first delivery */
+};
+
+struct command_lease {
+    uint32_t entry_count;
+    struct lease_entry *entries;
+};
+
+enum release_kind {
+    RELEASE_RETURNED = 0, /* by the broker: leave, eviction, answer not written */
+    RELEASE_NACK = 1,     /* by the client: remembered, so that a repeat gets the same answer */
+};
+
+/* A delivery ended without success: the message is to be delivered again, not before not_before_us.
+ */
+struct release_entry {
+    struct delivery_place place;
+    uint64_t lease_id;
+    uint32_t delivery_count; /* deliveries that count so far; 0: as if never delivered */
+    enum release_kind kind;
+    int64_t not_before_us; /* 0: at once */
+    int64_t first_us;      /* of the first delivery; 0: none */
+    struct span reason;    /* last nack's; size 0: leave what is known */
+};
+
+struct command_release {
+    uint32_t entry_count;
+    struct release_entry *entries;
+};
+
+enum dead_letter_reason { DEAD_LETTER_REJECTED = 0, DEAD_LETTER_MAX_RETRIES = 1 };
+
+/* The message is done for the group and, unless `batch` is empty (a dead-letter topic has none of
+ * its own: the message is dropped), appended to "<topic>.dlq", which is created with the source's
+ * partition count when it is not there. Both or neither. */
+struct dead_letter_entry {
+    struct delivery_place place;
+    uint64_t lease_id;
+    uint32_t delivery_count;
+    enum dead_letter_reason reason;
+    bool asked;        /* a reject: remembered, so that a repeat gets the same answer */
+    bool nacked;       /* a nack that was the last allowed: likewise */
+    uint32_t hash;     /* of the key, or the partition of a keyless message: where it goes */
+    struct span batch; /* of one message */
+};
+
+struct command_dead_letter {
+    struct topic_settings settings; /* of a dead-letter topic that is created */
+    uint32_t entry_count;
+    struct dead_letter_entry *entries;
+};
+
+/* Makes visible what is due at the command's time, the first count_max of the partition. */
+struct command_delay_due {
+    uint32_t topic_id;
+    uint32_t partition;
+    uint32_t count_max; /* 1..DUE_PER_COMMAND_MAX */
+};
+
+/* The message never becomes visible. */
+struct command_delay_cancel {
+    uint32_t topic_id;
+    uint32_t partition;
+    uint64_t offset;
+    int64_t due_us; /* of the message, as its record says */
+};
+
+/* Moves messages of a dead-letter partition to a topic: appended there and gone here, or neither.
+ */
+struct replay_entry {
+    uint64_t offset;
+    uint32_t hash;     /* of the key, or the partition of a keyless message: where it goes */
+    struct span batch; /* of one message */
+};
+
+struct command_replay {
+    uint32_t topic_id; /* the source */
+    uint32_t partition;
+    uint32_t target_topic_id;
+    uint32_t entry_count;
+    struct replay_entry *entries;
+};
+
 struct command {
     enum command_type type;
     int64_t time_us; /* stamped by the leader's shard; never falls along the journal */
@@ -168,6 +299,7 @@ struct result_publish {
     struct placement *placements; /* one an entry, in the command's order */
     uint32_t count;
     int64_t time_us;
+    uint32_t delayed_room; /* ST_DELAYED_FULL: how many delayed messages the topic still takes */
 };
 
 struct assigned {      /* a partition that a member reads */
@@ -206,6 +338,46 @@ struct result_ack {
     uint32_t count;
 };
 
+struct released {
+    enum status status; /* OK; ST_MESSAGE_NOT_FOUND: done since, or gone */
+    bool already;       /* this very delivery was nacked before */
+    bool dead;          /* already: it was that nack which made it a dead letter */
+    uint32_t delivery_count;
+    int64_t not_before_us;
+};
+
+struct result_release {
+    struct released *released; /* one an entry */
+    uint32_t count;
+};
+
+struct dead_lettered {
+    enum status status; /* OK; ST_MESSAGE_NOT_FOUND; ST_QUOTA_EXCEEDED: no dead-letter topic */
+    bool already;       /* it was done before: nothing was appended */
+    struct span topic;  /* qualified, of the dead letter; size 0: dropped */
+    uint32_t partition; /* there, as the next */
+    uint64_t offset;
+};
+
+struct result_dead_letter {
+    struct dead_lettered *entries; /* one an entry */
+    uint32_t count;
+};
+
+struct result_delay_due {
+    uint32_t count; /* made visible */
+    bool more;      /* there are more that are due */
+};
+
+struct result_delay_cancel {
+    bool already; /* it was cancelled before */
+};
+
+struct result_replay {
+    uint32_t moved;
+    uint32_t skipped; /* gone already, e.g. moved by somebody else */
+};
+
 struct result {
     enum status status;
     const char *detail;
@@ -214,6 +386,11 @@ struct result {
         struct result_publish publish;
         struct result_group_join join;
         struct result_ack ack;
+        struct result_release release;
+        struct result_dead_letter dead_letter;
+        struct result_delay_due delay_due;
+        struct result_delay_cancel delay_cancel;
+        struct result_replay replay;
     };
 };
 

@@ -7,6 +7,7 @@
 #define COMMAND_QUERY_H
 
 #include "command/command.h"
+#include "command/record_batch.h"
 
 enum query_type {
     QUERY_TOPICS,  /* scope -> topics: all topics with their partitions, by name */
@@ -16,6 +17,9 @@ enum query_type {
     QUERY_GROUP,   /* name -> groups, one; ST_GROUP_NOT_FOUND */
     QUERY_OFFSETS, /* name = group, [topic] -> offsets; an unknown group has none */
     QUERY_STATS,   /* -> stats, the digest only if asked for: its cost is that of a snapshot */
+    QUERY_DELAYED, /* name, partition, skip, limit -> topics, one (without partitions); delayed, by
+                      due time, partition, offset; delayed_total; ST_TOPIC_NOT_FOUND */
+    QUERY_IN_FLIGHT, /* name -> topics, one; in_flight; ST_TOPIC_NOT_FOUND */
 };
 
 struct query {
@@ -25,6 +29,9 @@ struct query {
     struct span name;
     struct span topic; /* QUERY_OFFSETS: only this one; size 0: all */
     bool with_digest;  /* QUERY_STATS */
+    int64_t partition; /* QUERY_DELAYED: only this one; -1: all */
+    uint64_t skip;     /* QUERY_DELAYED */
+    uint32_t limit;    /* QUERY_DELAYED */
 };
 
 struct partition_info {
@@ -32,6 +39,9 @@ struct partition_info {
     uint64_t next_offset;
     uint64_t message_count; /* retained */
     uint64_t size_bytes;
+    uint64_t by_priority[PRIORITY_COUNT];      /* of message_count */
+    uint64_t pending_count;                    /* of message_count: wait for their time */
+    uint64_t done_by_priority[PRIORITY_COUNT]; /* of visible ones, at most by one group */
 };
 
 struct topic_info {
@@ -41,6 +51,31 @@ struct topic_info {
     struct partition_info *partitions; /* partition_count of them; NULL for QUERY_RESOLVE */
     struct topic_settings settings;
     int64_t created_us;
+    struct topic_totals totals;
+    bool has_dead_letter_topic; /* "<name>.dlq" exists */
+};
+
+struct delayed_info {
+    uint32_t partition;
+    uint64_t offset;
+    int64_t due_us;
+    enum priority priority;
+};
+
+struct in_flight_partition {
+    uint64_t count;
+    int64_t oldest_us; /* when the oldest of them was handed out; 0: not known, or none is out */
+};
+
+struct in_flight_group {
+    struct span name; /* qualified */
+    uint64_t count;
+};
+
+struct in_flight_info {                     /* filled by delivery */
+    struct in_flight_partition *partitions; /* of the topic */
+    struct in_flight_group *groups;         /* those that read the topic, by name */
+    uint32_t group_count;
 };
 
 struct member_info {
@@ -89,6 +124,10 @@ struct query_result {
     uint32_t offset_count;
     uint32_t generation; /* QUERY_OFFSETS: of the group */
     struct stats_info stats;
+    struct delayed_info *delayed;
+    uint32_t delayed_count;
+    uint64_t delayed_total;
+    struct in_flight_info in_flight;
 };
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "delivery/due.h"
 #include "delivery/readout.h"
 #include "delivery/session.h"
 #include "delivery/state.h"
@@ -31,10 +32,17 @@ struct delivery *delivery_new(struct machine *machine, const struct delivery_opt
 static void forget_group(void *user, struct group *group)
 {
     struct delivery *d = user;
-    for (uint32_t i = 0; i < group->member_count; i++)
-        session_free(d, group->members[i]->session);
+    /* Leases first: a member that still held some would give them back. */
     for (uint32_t i = 0; i < group->partition_count; i++)
         readout_free(group->partitions[i]->readout, &d->leases);
+    for (uint32_t i = 0; i < group->member_count; i++)
+        session_free(d, group->members[i]->session);
+}
+
+static void forget_topic(void *user, struct topic *topic)
+{
+    for (uint32_t i = 0; i < topic->partition_count; i++)
+        due_forget(user, &topic->partitions[i]);
 }
 
 void delivery_free(struct delivery *d)
@@ -43,7 +51,9 @@ void delivery_free(struct delivery *d)
         return;
     CHECK(d->stats.parked_polls == 0);
     machine_each_group(d->machine, forget_group, d);
+    machine_each_topic(d->machine, forget_topic, d);
     joining_fini(d);
+    notes_fini(&d->notes);
     lease_book_fini(&d->leases);
     CHECK(d->wheel.count == 0);
     free(d);
@@ -60,11 +70,30 @@ static void begin_session(struct delivery *d, struct member *member)
     session_touch(d, session_of(d, member));
 }
 
+/* What was in flight when the last run ended has its deadline still. */
+static void resume_group(void *user, struct group *group)
+{
+    struct delivery *d = user;
+    for (uint32_t i = 0; i < group->partition_count; i++) {
+        struct group_partition *gp = group->partitions[i];
+        if (gp->retry_count > 0 || !offset_set_is_empty(&gp->out))
+            (void)readout_of(gp, &d->leases, d->now_us);
+    }
+}
+
+static void resume_topic(void *user, struct topic *topic)
+{
+    for (uint32_t i = 0; i < topic->partition_count; i++)
+        due_arm(user, &topic->partitions[i]);
+}
+
 void delivery_start(struct delivery *d, int64_t now_us)
 {
     delivery_set_now(d, now_us);
     wheel_advance(&d->wheel, d->now_us);
     each_member(d, begin_session);
+    machine_each_group(d->machine, resume_group, d);
+    machine_each_topic(d->machine, resume_topic, d);
 }
 
 bool member_must_rebalance(const struct member *member, int64_t generation)
@@ -142,8 +171,42 @@ void delivery_touch(struct delivery *d, struct span group, struct span member_id
 
 void delivery_on_append(struct delivery *d, struct partition *partition)
 {
-    for (struct readout *r = partition->waiting; r != NULL; r = r->reader_next)
-        waiting_wake_owner(d, r->gp);
+    for (struct group_partition *gp = partition->readers; gp != NULL; gp = gp->next_reader)
+        waiting_wake_owner(d, gp);
+}
+
+void delivery_on_became_visible(struct delivery *d, struct partition *partition,
+                                const struct due_entry *entries, uint32_t count)
+{
+    for (struct group_partition *gp = partition->readers; gp != NULL; gp = gp->next_reader) {
+        struct readout *r = gp->readout;
+        for (uint32_t i = 0; r != NULL && i < count; i++)
+            readout_reveal(r, entries[i].offset, entries[i].priority);
+        waiting_wake_owner(d, gp);
+    }
+}
+
+void delivery_on_due_changed(struct delivery *d, struct partition *partition)
+{
+    due_arm(d, partition);
+}
+
+void delivery_on_became_gone(struct delivery *d, struct partition *partition, uint64_t offset)
+{
+    for (struct group_partition *gp = partition->readers; gp != NULL; gp = gp->next_reader) {
+        if (gp->readout == NULL)
+            continue;
+        const struct lease *lease = readout_find(gp->readout, offset);
+        if (lease != NULL)
+            delivery_makes_room(d, lease);
+        readout_lose(gp->readout, &d->leases, offset);
+    }
+}
+
+void delivery_on_topic_deleted(struct delivery *d, const struct topic *topic)
+{
+    for (uint32_t i = 0; i < topic->partition_count; i++)
+        due_forget(d, &topic->partitions[i]);
 }
 
 void delivery_on_group_changed(struct delivery *d, struct group *group)
@@ -170,9 +233,9 @@ void delivery_on_group_partition_gone(struct delivery *d, struct group_partition
     struct readout *r = gp->readout;
     if (r == NULL)
         return;
-    for (uint32_t i = 0; i < r->table_capacity; i++)
-        if (r->table[i] != NULL) /* whoever held one has room again */
-            waiting_wake(d, session_of_holder(r->table[i]->holder));
+    for (uint32_t i = 0; i < r->leases.capacity; i++)
+        if (r->leases.slots[i] != NULL) /* whoever held one has room again */
+            waiting_wake(d, session_of_holder(r->leases.slots[i]->holder));
     readout_free(r, &d->leases);
 }
 
@@ -185,32 +248,70 @@ void delivery_on_position_moved(struct delivery *d, struct group_partition *gp)
         waiting_wake(d, gp->group->members[i]->session); /* the owner, and whoever held a lease */
 }
 
-void delivery_on_joined(struct delivery *d, const struct command *cmd, const struct result *result,
-                        int64_t now_us)
+static void on_joined(struct delivery *d, const struct command *cmd, const struct result *result,
+                      int64_t now_us)
+{
+    for (uint32_t i = 0; i < cmd->group_join.joiner_count; i++) {
+        const struct joiner *joiner = &cmd->group_join.joiners[i];
+        delivery_touch(d, cmd->group_join.group, joiner->member_id, now_us);
+        enum status st = ST_OK;
+        const struct member *member = find_member(d, cmd->group_join.group, joiner->member_id, &st);
+        if (member != NULL) /* one that rejoined may hold more than before */
+            waiting_wake(d, member->session);
+    }
+    joining_joined(d, cmd, result);
+}
+
+void delivery_on_own_applied(struct delivery *d, const struct command *cmd,
+                             const struct result *result, int64_t now_us)
 {
     delivery_set_now(d, now_us);
-    for (uint32_t i = 0; i < cmd->group_join.joiner_count; i++)
-        delivery_touch(d, cmd->group_join.group, cmd->group_join.joiners[i].member_id, now_us);
-    joining_joined(d, cmd, result);
+    if (cmd->type == COMMAND_GROUP_JOIN)
+        on_joined(d, cmd, result, now_us);
+    else if (cmd->type == COMMAND_DELAY_DUE)
+        due_applied(d, &cmd->delay_due);
+}
+
+void delivery_makes_room(struct delivery *d, const struct lease *lease)
+{
+    const struct group_partition *gp = lease->readout->gp;
+    struct session *s = session_of_holder(lease->holder);
+    if (s != NULL && session_room(s) == 0)
+        waiting_wake(d, s);
+    if (gp->partition->topic->settings.in_flight_max > 0)
+        waiting_wake_owner(d, gp);
 }
 
 void delivery_settle(struct delivery *d, int64_t now_us)
 {
     delivery_set_now(d, now_us);
     waiting_serve(d);
+    notes_flush(d);
+}
+
+/* A deadline, or the time before which a nacked message is not delivered again. */
+static void run_lease_timer(struct delivery *d, struct lease *lease)
+{
+    const struct group_partition *gp = lease->readout->gp;
+    delivery_makes_room(d, lease);
+    if (lease->state == LEASE_LEASED && lease->delivery_count >= delivery_count_max(lease)) {
+        d->leases.expired_total++;
+        dead_letter_begin(d, lease, DEAD_LETTER_MAX_RETRIES, NULL, (struct span){0});
+        return;
+    }
+    readout_expire(lease->readout, &d->leases, lease);
+    waiting_wake_owner(d, gp);
 }
 
 static void run_timer(struct delivery *d, struct wheel_node *node)
 {
     switch ((enum timer_kind)node->kind) {
-    case TIMER_LEASE: {
-        struct lease *lease = list_entry(node, struct lease, timer);
-        const struct group_partition *gp = lease->readout->gp;
-        waiting_wake(d, session_of_holder(lease->holder)); /* there is room again */
-        readout_expire(lease->readout, &d->leases, lease);
-        waiting_wake_owner(d, gp);
+    case TIMER_LEASE:
+        run_lease_timer(d, list_entry(node, struct lease, timer));
         break;
-    }
+    case TIMER_DUE:
+        due_timer_fired(d, list_entry(node, struct due_timer, timer));
+        break;
     case TIMER_SESSION:
         session_timer(d, list_entry(node, struct session, timer));
         break;
@@ -231,6 +332,7 @@ int64_t delivery_run_timers(struct delivery *d, int64_t now_us)
     for (uint32_t i = 0; i < TIMERS_PER_RUN_MAX && (node = wheel_pop(&d->wheel)) != NULL; i++)
         run_timer(d, node);
     waiting_serve(d);
+    notes_flush(d);
     return wheel_next_us(&d->wheel);
 }
 
@@ -246,6 +348,7 @@ void delivery_drain(struct delivery *d)
     joining_drain(d);
     waiting_serve(d); /* orphans */
     each_member(d, drain_member);
+    notes_flush(d);
     CHECK(d->stats.parked_polls == 0);
 }
 
@@ -266,6 +369,8 @@ void delivery_stats_get(const struct delivery *d, struct delivery_stats *out)
     out->in_flight = d->leases.in_flight;
     out->leases_total = d->leases.ids_given;
     out->expired_total = d->leases.expired_total;
+    out->retries_total = d->leases.retries_total;
+    out->waiting = d->leases.lease_count - d->leases.in_flight;
 }
 
 uint64_t delivery_in_flight(const struct delivery *d, const struct group_partition *gp)
@@ -328,9 +433,8 @@ static void check_group(void *user, struct group *group)
         if (r == NULL)
             continue;
         CHECK(r->gp == group->partitions[i]);
-        CHECK(r->reader_slot == NULL ? r->gp->partition->waiting == r : *r->reader_slot == r);
         readout_check(r);
-        totals->leases += r->lease_count;
+        totals->leases += r->leases.count;
         totals->in_flight += r->in_flight;
     }
 }

@@ -1,12 +1,13 @@
-/* What only the leader knows: who holds which message until when, who waits for one, who is alive.
+/* Deliveries: who holds which message until when, who waits for one, who is alive.
  *
  * Runs on the shard's thread next to the machine, whose state it reads and never changes: what must
- * outlive a crash leaves as a command through `submit`. Lost on a crash without harm: messages that
- * were in flight are delivered again.
+ * outlive a crash leaves as a command through `submit`. The rest is lost on a crash without harm.
  *
  * One message's life in a group (the table is in lease.c):
- *   ready -> leased (poll) -> settling (ack: command on its way) -> done
+ *   ready -> leased (poll) -> settling (ack, nack, reject: command on its way) -> done, or waits
+ * again
  *                         -> ready (deadline, leave, eviction, released)
+ * What a restart must know of it, deadlines and counts, leaves as LEASE and RELEASE commands.
  *
  * Invariants (delivery_check): a message is leased to at most one member of a group; every lease
  * has a timer; a parked poll is on its member's list and has a timer; settling leases have none.
@@ -20,19 +21,24 @@
 #include "command/query.h"
 #include "machine/machine.h"
 #include "std/arena.h"
+#include "std/list.h"
 
 struct delivery;
 
 struct poll_request;
+struct dead_letter_job;
 
 struct delivery_options {
     uint64_t boot_id; /* random, so that lease ids of two runs never meet */
-    /* Leader's own commands (join windows, evictions): encoded and journalled by the shard. Copies.
-     */
+    /* Delivery's own commands (join windows, evictions, leases, due messages): encoded and
+     * journalled by the shard. Copies. */
     void (*submit)(void *user, const struct command *cmd);
     /* Is that client still connected? Asked before messages are leased to a poll that was parked.
      */
     bool (*connected)(void *user, struct poll_request *poll);
+    /* Have the message read and a DEAD_LETTER command for it journalled; takes the job until
+     * delivery_dead_letter_end(). */
+    void (*dead_letter)(void *user, struct dead_letter_job *job);
     void *user;
 };
 
@@ -59,6 +65,7 @@ struct delivered { /* one message of a run */
     uint64_t offset;
     uint64_t lease_id;
     uint32_t delivery_count;
+    int64_t first_us; /* when it was delivered first */
 };
 
 /* Ascending offsets of one partition, in the order of delivery. A partition may have several runs:
@@ -102,6 +109,56 @@ struct ack_request {
     uint32_t *entry_receipt;
 };
 
+/* What a client does with one delivery instead of acknowledging it. */
+enum resolve_kind {
+    RESOLVE_NACK,   /* to be delivered again, after delay_us */
+    RESOLVE_REJECT, /* never again: a dead letter */
+    RESOLVE_EXTEND, /* the deadline is delay_us from now */
+};
+
+/* Owned by the asker until it is answered. A nack goes through the journal in between:
+ * delivery_resolve_begin() leaves `command` for it. */
+struct resolve_request {
+    enum resolve_kind kind;
+    struct receipt receipt;
+    int64_t delay_us; /* RESOLVE_NACK: -1: the visibility timeout of the delivery */
+    struct span reason;
+    struct arena *arena;
+    void (*done)(struct resolve_request *resolve); /* after a dead letter; the shard's thread */
+    /* Results. */
+    enum status status; /* ST_OK, ST_RECEIPT_EXPIRED (410), ST_MESSAGE_NOT_FOUND (404),
+                           ST_QUOTA_EXCEEDED: no dead-letter topic can be made, ST_IO */
+    bool already;       /* a repeat: nothing happened */
+    bool dead;          /* the message is a dead letter; of a nack: it was the last allowed one */
+    struct span topic;  /* qualified, of the message */
+    struct span dead_letter; /* qualified, its dead-letter topic; size 0: dropped */
+    uint32_t delivery_count;
+    int64_t next_us; /* RESOLVE_NACK: delivered again from then on; RESOLVE_EXTEND: the deadline */
+    /* Between begin and end. */
+    struct command command; /* entry_count 0: none */
+    struct release_entry entry;
+};
+
+/* A message on its way to the dead-letter topic. One allocation; the spans lie behind the struct.
+ */
+struct dead_letter_job {
+    struct list_node link; /* whose job it is */
+    struct delivery_place place;
+    uint64_t lease_id;
+    uint32_t delivery_count;
+    enum dead_letter_reason reason;
+    struct span topic; /* qualified, of the message, as the next two */
+    struct span group;
+    struct span member_id;         /* who had it last; size 0: not known */
+    struct span error;             /* of the reject, or of the last nack */
+    int64_t first_us;              /* of the first delivery; 0: not known */
+    int64_t last_us;               /* of the last */
+    bool drop;                     /* nothing is appended: it comes from a dead-letter topic */
+    struct resolve_request *asked; /* who waits for it; NULL: a deadline passed */
+    struct partition *source;      /* for the shard, to find the log; not for other threads */
+    void *range;                   /* the shard's: struct log_range of where to read */
+};
+
 /* Joins wait here while their group is empty (join window 250 ms, prolonged, 1 s at most). */
 struct join_request {
     struct span group;
@@ -130,6 +187,12 @@ struct delivery_stats {
     uint64_t parked_polls;
     uint64_t leases_total;
     uint64_t expired_total;
+    uint64_t extended_total;
+    uint64_t retries_total; /* deliveries beyond a message's first */
+    uint64_t waiting;       /* messages that wait to be delivered again */
+    uint64_t
+        dead_topic_errors_total; /* dead letters that failed: no topic could be made for them */
+    uint64_t dead_letter_errors_total; /* likewise: could not be read or journalled */
     uint64_t sessions_expired_total;
 };
 
@@ -150,6 +213,17 @@ void delivery_release(struct delivery *d, const struct receipt *receipts, uint32
 void delivery_ack_begin(struct delivery *d, struct ack_request *ack, int64_t now_us);
 void delivery_ack_end(struct delivery *d, struct ack_request *ack, const struct result *result,
                       int64_t now_us);
+/* True: it is answered, without a call of `done`. False: if command.release.entry_count is 1, that
+ * command is to be journalled and delivery_resolve_end() called with its result; else `done` is
+ * called when the dead letter is made. */
+bool delivery_resolve_begin(struct delivery *d, struct resolve_request *resolve, int64_t now_us);
+/* Fills in the results; does not call `done`. */
+void delivery_resolve_end(struct delivery *d, struct resolve_request *resolve,
+                          const struct result *result, int64_t now_us);
+/* The job's DEAD_LETTER command was applied (`dead`: its entry of the result), or it failed on the
+ * way (dead->status is not ST_OK). Frees the job. */
+void delivery_dead_letter_end(struct delivery *d, struct dead_letter_job *job,
+                              const struct dead_lettered *dead, int64_t now_us);
 void delivery_join(struct delivery *d, struct join_request *join, int64_t now_us);
 void delivery_heartbeat(struct delivery *d, struct heartbeat_request *beat, int64_t now_us);
 /* A sign of life that comes with another request (commit). */
@@ -164,9 +238,14 @@ void delivery_on_member_gone(struct delivery *d, struct group *group, struct mem
 void delivery_on_group_deleted(struct delivery *d, struct group *group);
 void delivery_on_group_partition_gone(struct delivery *d, struct group_partition *gp);
 void delivery_on_position_moved(struct delivery *d, struct group_partition *gp);
-/* The result of a command that came from delivery's own submit (a GROUP_JOIN of a window). */
-void delivery_on_joined(struct delivery *d, const struct command *cmd, const struct result *result,
-                        int64_t now_us);
+void delivery_on_became_visible(struct delivery *d, struct partition *partition,
+                                const struct due_entry *entries, uint32_t count);
+void delivery_on_due_changed(struct delivery *d, struct partition *partition);
+void delivery_on_became_gone(struct delivery *d, struct partition *partition, uint64_t offset);
+void delivery_on_topic_deleted(struct delivery *d, const struct topic *topic);
+/* The result of a command that came from delivery's own submit. */
+void delivery_on_own_applied(struct delivery *d, const struct command *cmd,
+                             const struct result *result, int64_t now_us);
 void delivery_settle(struct delivery *d, int64_t now_us);
 
 /* Runs what is due (expired leases and sessions, ended waits, join windows), a bounded number of
@@ -179,6 +258,8 @@ int64_t delivery_run_timers(struct delivery *d, int64_t now_us);
 void delivery_drain(struct delivery *d);
 
 void delivery_fill_group_info(const struct delivery *d, struct group_info *info); /* last_seen_us */
+void delivery_fill_in_flight(const struct delivery *d, const struct topic *topic,
+                             struct arena *arena, struct in_flight_info *info);
 void delivery_stats_get(const struct delivery *d, struct delivery_stats *out);
 uint64_t delivery_in_flight(const struct delivery *d, const struct group_partition *gp);
 void delivery_check(const struct delivery *d);

@@ -21,7 +21,7 @@ static size_t joiner_size(const struct joiner *joiner)
     return size;
 }
 
-static struct join_batch *batch_new(const struct delivery *d)
+static struct join_batch *join_batch_new(const struct delivery *d)
 {
     struct join_batch *batch = new_zero(struct join_batch);
     batch->last = &batch->first;
@@ -30,7 +30,7 @@ static struct join_batch *batch_new(const struct delivery *d)
     return batch;
 }
 
-static void batch_add(struct delivery *d, struct join_batch *batch, struct join_request *join)
+static void join_batch_add(struct delivery *d, struct join_batch *batch, struct join_request *join)
 {
     join->next = NULL;
     *batch->last = join;
@@ -40,7 +40,7 @@ static void batch_add(struct delivery *d, struct join_batch *batch, struct join_
     d->joining.waiting_count++;
 }
 
-static void batch_submit(struct delivery *d, struct join_batch *batch)
+static void join_batch_submit(struct delivery *d, struct join_batch *batch)
 {
     CHECK(batch->count > 0);
     wheel_remove(&d->wheel, &batch->timer);
@@ -87,19 +87,19 @@ void joining_join(struct delivery *d, struct join_request *join)
     }
     const struct group *group = machine_find_group(d->machine, join->group);
     if (join->joiner.rejoin || (group != NULL && group->member_count > 0)) {
-        struct join_batch *alone = batch_new(d);
-        batch_add(d, alone, join);
-        batch_submit(d, alone);
+        struct join_batch *alone = join_batch_new(d);
+        join_batch_add(d, alone, join);
+        join_batch_submit(d, alone);
         return;
     }
     struct join_batch *window = find_window(&d->joining, join->group);
     if (window == NULL) {
-        window = batch_new(d);
+        window = join_batch_new(d);
         list_push(&d->joining.windows, &window->link);
     }
-    batch_add(d, window, join);
+    join_batch_add(d, window, join);
     if (window->count >= JOINS_PER_WINDOW_MAX || window->size_bytes > JOIN_COMMAND_SIZE_MAX) {
-        batch_submit(d, window);
+        join_batch_submit(d, window);
         return;
     }
     int64_t closes = d->now_us + JOIN_WINDOW_US;
@@ -111,7 +111,7 @@ void joining_join(struct delivery *d, struct join_request *join)
 
 void joining_timer(struct delivery *d, struct join_batch *window)
 {
-    batch_submit(d, window);
+    join_batch_submit(d, window);
 }
 
 /* The one joiner's view of the result, copied into its own arena: the command's arena ends. */

@@ -15,19 +15,25 @@ struct lease_chunk {
 #define TO(STATE) (1U << LEASE_##STATE)
 /* From each state, where it may go, and what moves it. */
 static const unsigned allowed[LEASE_STATE_COUNT] = {
-    [LEASE_FREE] = TO(LEASED)          /* poll: first delivery */
-                   | TO(SETTLING),     /* ack with a receipt from before a restart */
-    [LEASE_LEASED] = TO(SETTLING)      /* ack */
-                     | TO(EXPIRED)     /* deadline */
-                     | TO(RELEASED)    /* leave, eviction, answer not written */
-                     | TO(FREE),       /* offset commit; topic or group deleted */
-    [LEASE_SETTLING] = TO(FREE)        /* its last ack is applied; topic or group deleted */
-                       | TO(RELEASED), /* the same, but a commit went back behind it since */
-    [LEASE_EXPIRED] = TO(LEASED)       /* poll: next delivery */
-                      | TO(SETTLING)   /* ack, late but before anybody else got it */
-                      | TO(FREE),      /* offset commit, retention; topic or group deleted */
-    [LEASE_RELEASED] = TO(LEASED)      /* poll: next delivery */
-                       | TO(FREE),     /* offset commit, retention; topic or group deleted */
+    [LEASE_FREE] = TO(LEASED)        /* poll: first delivery; a start: it was in flight before */
+                   | TO(SETTLING)    /* ack with a receipt from before a restart */
+                   | TO(DELAYED)     /* a start: nacked before */
+                   | TO(RELEASED),   /* a start: returned before */
+    [LEASE_LEASED] = TO(SETTLING)    /* ack, nack, reject; the last deadline: dead letter */
+                     | TO(EXPIRED)   /* deadline */
+                     | TO(RELEASED)  /* leave, eviction, answer not written */
+                     | TO(FREE),     /* offset commit, replay; topic or group deleted */
+    [LEASE_SETTLING] = TO(FREE)      /* its last command is applied: done; topic or group deleted */
+                       | TO(DELAYED) /* nack applied */
+                       | TO(RELEASED) /* nack without delay; ack, but a commit went back since */
+                       | TO(LEASED),  /* the dead letter could not be made */
+    [LEASE_DELAYED] = TO(RELEASED)    /* its time has come */
+                      | TO(FREE),     /* offset commit, replay; topic or group deleted */
+    [LEASE_EXPIRED] = TO(LEASED)      /* poll: next delivery */
+                      | TO(SETTLING)  /* ack, nack, reject, late but before another delivery */
+                      | TO(FREE),     /* offset commit, retention; topic or group deleted */
+    [LEASE_RELEASED] = TO(LEASED)     /* poll: next delivery */
+                       | TO(FREE),    /* offset commit, retention; topic or group deleted */
 };
 #undef TO
 
@@ -58,7 +64,8 @@ static void add_chunk(struct lease_book *book)
         list_push(&book->free, &chunk->leases[i].held);
 }
 
-struct lease *lease_new(struct lease_book *book, struct readout *readout, uint64_t offset)
+struct lease *lease_new(struct lease_book *book, struct readout *readout, uint64_t offset,
+                        enum priority lane)
 {
     if (list_empty(&book->free))
         add_chunk(book);
@@ -66,6 +73,7 @@ struct lease *lease_new(struct lease_book *book, struct readout *readout, uint64
     CHECK(lease->state == LEASE_FREE);
     *lease = (struct lease){.readout = readout,
                             .offset = offset,
+                            .lane = (uint8_t)lane,
                             .waiting_index = LEASE_NOT_WAITING,
                             .timer.kind = book->timer_kind};
     book->lease_count++;
@@ -91,11 +99,11 @@ bool lease_id_is_ours(const struct lease_book *book, uint64_t id)
 void lease_check(const struct lease *lease)
 {
     bool waits = lease->state == LEASE_EXPIRED || lease->state == LEASE_RELEASED;
-    CHECK(wheel_armed(&lease->timer) == (lease->state == LEASE_LEASED));
+    bool timed = lease->state == LEASE_LEASED || lease->state == LEASE_DELAYED;
+    CHECK(wheel_armed(&lease->timer) == timed);
     CHECK(waits == (lease->waiting_index != LEASE_NOT_WAITING));
-    CHECK((lease->acks > 0) == (lease->state == LEASE_SETTLING));
+    CHECK((lease->commands > 0) == (lease->state == LEASE_SETTLING));
     CHECK(list_linked(&lease->held) == (lease->holder != NULL));
-    CHECK(lease->state != LEASE_LEASED || lease->holder != NULL);
     CHECK(lease->holder == NULL || lease->state == LEASE_LEASED || lease->state == LEASE_SETTLING);
 }
 
@@ -103,16 +111,23 @@ void lease_move(struct lease *lease, enum lease_state to)
 {
     CHECK(to < LEASE_STATE_COUNT);
     CHECK((allowed[lease->state] & 1U << to) != 0);
-    lease->state = to;
+    lease->state = (uint8_t)to;
     lease_check(lease);
 }
 
 void lease_grant(struct lease_book *book, struct lease *lease, struct lease_holder *holder,
-                 int64_t deadline_us)
+                 int64_t now_us, int64_t deadline_us)
 {
     CHECK(lease->holder == NULL);
     lease->id = book->boot_id + book->ids_given++;
     lease->delivery_count++;
+    lease->last_us = now_us;
+    if (lease->delivery_count == 1)
+        lease->first_us = now_us;
+    else
+        book->retries_total++;
+    lease->visibility_us = holder->visibility_us;
+    lease->deliveries_max = holder->deliveries_max;
     lease->holder = holder;
     list_push(&holder->leases, &lease->held);
     holder->count++;
@@ -121,9 +136,33 @@ void lease_grant(struct lease_book *book, struct lease *lease, struct lease_hold
     lease_move(lease, LEASE_LEASED);
 }
 
-void lease_settle(struct lease_book *book, struct lease *lease)
+void lease_resume(struct lease_book *book, struct lease *lease, int64_t deadline_us)
 {
-    lease->acks++;
+    CHECK(lease->commands == 0);
+    if (!lease_in_flight(lease))
+        book->in_flight++;
+    wheel_add(book->wheel, &lease->timer, deadline_us);
+    lease_move(lease, LEASE_LEASED);
+}
+
+void lease_delay(struct lease_book *book, struct lease *lease, int64_t not_before_us)
+{
+    lease_let_go(book, lease);
+    wheel_add(book->wheel, &lease->timer, not_before_us);
+    lease_move(lease, LEASE_DELAYED);
+}
+
+void lease_extend(struct lease_book *book, struct lease *lease, int64_t deadline_us)
+{
+    CHECK(lease->state == LEASE_LEASED);
+    wheel_remove(book->wheel, &lease->timer);
+    wheel_add(book->wheel, &lease->timer, deadline_us);
+}
+
+void lease_settle(struct lease_book *book, struct lease *lease, enum lease_settlement settlement)
+{
+    lease->commands++;
+    lease->settlement = (uint8_t)settlement;
     if (lease->state == LEASE_SETTLING)
         return;
     if (lease->state != LEASE_LEASED)
@@ -134,7 +173,7 @@ void lease_settle(struct lease_book *book, struct lease *lease)
 
 void lease_let_go(struct lease_book *book, struct lease *lease)
 {
-    if (lease->state == LEASE_LEASED || lease->state == LEASE_SETTLING) {
+    if (lease_in_flight(lease)) {
         CHECK(book->in_flight > 0);
         book->in_flight--;
     }

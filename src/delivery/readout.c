@@ -5,197 +5,106 @@
 #include "std/alloc.h"
 #include "std/check.h"
 
-enum { TABLE_CAPACITY_MIN = 64 };
-
-/* Eight offsets in a row share a cache line; lines are spread by Fibonacci hashing. */
-static uint32_t slot_of(uint64_t offset, uint32_t capacity)
+static struct lease *add_lease(struct readout *r, struct lease_book *book, uint64_t offset,
+                               enum priority lane)
 {
-    uint64_t line = (offset >> 3) * 0x9E3779B97F4A7C15ULL >> 32;
-    return (uint32_t)(line << 3 | (offset & 7)) & (capacity - 1);
+    struct lease *lease = lease_new(book, r, offset, lane);
+    lease_table_add(&r->leases, lease);
+    return lease;
 }
 
-struct readout *readout_of(struct group_partition *gp)
+static void wait_in_lane(struct readout *r, struct lease *lease, enum lease_state state)
+{
+    lease_heap_add(&r->lanes[lease->lane].waiting, lease);
+    lease_move(lease, state);
+}
+
+/* The member that had it last is not known any more: most likely it is who reads the partition. */
+static struct lease *add_earlier_lease(struct readout *r, struct lease_book *book, uint64_t offset)
+{
+    struct lease *lease = add_lease(r, book, offset, partition_lane_of(r->gp->partition, offset));
+    const struct member *owner = r->gp->owner;
+    lease->deliveries_max = owner == NULL ? 0 : owner->deliveries_max;
+    lease->visibility_us = owner == NULL ? 0 : owner->visibility_us;
+    return lease;
+}
+
+/* What a restart finds: a delivery that was given back, or one that is in flight still. */
+static void restore_retry(struct readout *r, struct lease_book *book, const struct retry *retry,
+                          int64_t now_us)
+{
+    struct lease *lease = add_earlier_lease(r, book, retry->offset);
+    lease->delivery_count = retry->delivery_count;
+    lease->first_us = retry->first_us;
+    if (!retry->returned) {
+        lease_resume(book, lease, retry->not_before_us);
+        r->in_flight++;
+    } else if (retry->not_before_us > now_us) {
+        lease_delay(book, lease, retry->not_before_us);
+    } else {
+        wait_in_lane(r, lease, LEASE_RELEASED);
+    }
+}
+
+static void restore_out(struct readout *r, struct lease_book *book)
+{
+    const struct group_partition *gp = r->gp;
+    uint64_t offset = gp->position;
+    for (; offset_set_next(&gp->out, offset, &offset); offset++) {
+        if (group_partition_is_done(gp, offset) || lease_table_find(&r->leases, offset) != NULL)
+            continue;
+        struct lease *lease = add_earlier_lease(r, book, offset);
+        lease->delivery_count = 1;
+        lease_resume(book, lease, gp->out_until_us);
+        r->in_flight++;
+    }
+}
+
+struct readout *readout_of(struct group_partition *gp, struct lease_book *book, int64_t now_us)
 {
     if (gp->readout != NULL)
         return gp->readout;
     struct readout *r = new_zero(struct readout);
-    struct partition *partition = gp->partition;
     r->gp = gp;
-    r->cursor = gp->position;
     r->position_seen = gp->position;
-    r->reader_next = partition->waiting;
-    r->reader_slot = NULL; /* first */
-    if (r->reader_next != NULL)
-        r->reader_next->reader_slot = &r->reader_next;
-    partition->waiting = r;
+    for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++)
+        r->lanes[lane].cursor = gp->position;
     gp->readout = r;
+    for (uint32_t i = 0; i < gp->retry_count; i++)
+        restore_retry(r, book, gp->retries[i], now_us);
+    restore_out(r, book);
     return r;
-}
-
-static void table_place(struct readout *r, struct lease *lease)
-{
-    uint32_t mask = r->table_capacity - 1;
-    uint32_t i = slot_of(lease->offset, r->table_capacity);
-    while (r->table[i] != NULL) {
-        CHECK(r->table[i]->offset != lease->offset);
-        i = (i + 1) & mask;
-    }
-    r->table[i] = lease;
-}
-
-static void table_resize(struct readout *r, uint32_t capacity)
-{
-    struct lease **old = r->table;
-    uint32_t old_capacity = r->table_capacity;
-    r->table = alloc_array(capacity, sizeof(struct lease *));
-    r->table_capacity = capacity;
-    for (uint32_t i = 0; i < old_capacity; i++)
-        if (old[i] != NULL)
-            table_place(r, old[i]);
-    free(old);
-}
-
-static struct lease *add_lease(struct readout *r, struct lease_book *book, uint64_t offset)
-{
-    if (r->table_capacity == 0)
-        table_resize(r, TABLE_CAPACITY_MIN);
-    else if (r->lease_count >= r->table_capacity / 2)
-        table_resize(r, r->table_capacity * 2);
-    struct lease *lease = lease_new(book, r, offset);
-    table_place(r, lease);
-    r->lease_count++;
-    return lease;
-}
-
-static void table_remove(struct readout *r, const struct lease *lease)
-{
-    uint32_t mask = r->table_capacity - 1;
-    uint32_t hole = slot_of(lease->offset, r->table_capacity);
-    while (r->table[hole] != lease) {
-        CHECK(r->table[hole] != NULL);
-        hole = (hole + 1) & mask;
-    }
-    /* Close the gap: whatever follows without a break and may lie at the hole moves there. */
-    for (uint32_t i = (hole + 1) & mask; r->table[i] != NULL; i = (i + 1) & mask) {
-        uint32_t home = slot_of(r->table[i]->offset, r->table_capacity);
-        if (((i - home) & mask) >= ((i - hole) & mask)) {
-            r->table[hole] = r->table[i];
-            hole = i;
-        }
-    }
-    r->table[hole] = NULL;
-    r->lease_count--;
-    if (r->table_capacity > TABLE_CAPACITY_MIN && r->lease_count < r->table_capacity / 32)
-        table_resize(r, r->table_capacity / 4);
 }
 
 struct lease *readout_find(const struct readout *r, uint64_t offset)
 {
-    if (r->lease_count == 0)
-        return NULL;
-    uint32_t mask = r->table_capacity - 1;
-    for (uint32_t i = slot_of(offset, r->table_capacity); r->table[i] != NULL; i = (i + 1) & mask)
-        if (r->table[i]->offset == offset)
-            return r->table[i];
-    return NULL;
-}
-
-static void heap_set(struct readout *r, uint32_t index, struct lease *lease)
-{
-    r->waiting[index] = lease;
-    lease->waiting_index = index;
-}
-
-static void heap_up(struct readout *r, uint32_t index, struct lease *lease)
-{
-    while (index > 0 && r->waiting[(index - 1) / 2]->offset > lease->offset) {
-        heap_set(r, index, r->waiting[(index - 1) / 2]);
-        index = (index - 1) / 2;
-    }
-    heap_set(r, index, lease);
-}
-
-static void heap_down(struct readout *r, uint32_t index, struct lease *lease)
-{
-    for (uint32_t child; (child = index * 2 + 1) < r->waiting_count; index = child) {
-        if (child + 1 < r->waiting_count &&
-            r->waiting[child + 1]->offset < r->waiting[child]->offset)
-            child++;
-        if (r->waiting[child]->offset >= lease->offset)
-            break;
-        heap_set(r, index, r->waiting[child]);
-    }
-    heap_set(r, index, lease);
-}
-
-static void heap_add(struct readout *r, struct lease *lease)
-{
-    if (r->waiting_count == r->waiting_capacity) {
-        r->waiting_capacity = r->waiting_capacity == 0 ? 16 : r->waiting_capacity * 2;
-        r->waiting = alloc_resize(r->waiting, r->waiting_capacity, sizeof(struct lease *));
-    }
-    heap_up(r, r->waiting_count++, lease);
-}
-
-static void heap_remove(struct readout *r, struct lease *lease)
-{
-    uint32_t index = lease->waiting_index;
-    CHECK(index < r->waiting_count);
-    CHECK(r->waiting[index] == lease);
-    lease->waiting_index = LEASE_NOT_WAITING;
-    struct lease *last = r->waiting[--r->waiting_count];
-    if (last != lease) {
-        if (index > 0 && r->waiting[(index - 1) / 2]->offset > last->offset)
-            heap_up(r, index, last);
-        else
-            heap_down(r, index, last);
-    }
-    if (r->waiting_count == 0) {
-        free(r->waiting);
-        r->waiting = NULL;
-        r->waiting_capacity = 0;
-    }
-}
-
-static bool is_in_flight(const struct lease *lease)
-{
-    return lease->state == LEASE_LEASED || lease->state == LEASE_SETTLING;
+    return lease_table_find(&r->leases, offset);
 }
 
 static void drop(struct readout *r, struct lease_book *book, struct lease *lease)
 {
-    if (is_in_flight(lease))
+    if (lease_in_flight(lease))
         r->in_flight--;
     if (lease->waiting_index != LEASE_NOT_WAITING)
-        heap_remove(r, lease);
+        lease_heap_remove(&r->lanes[lease->lane].waiting, lease);
     lease_let_go(book, lease);
-    lease->acks = 0;
+    lease->commands = 0;
     lease_move(lease, LEASE_FREE);
-    table_remove(r, lease);
+    lease_table_remove(&r->leases, lease);
     lease_free(book, lease);
-}
-
-/* Leases that match, into an array of their own: dropping them moves the table under our feet. */
-static struct lease **collect(const struct readout *r,
-                              bool (*wanted)(const struct readout *r, const struct lease *lease),
-                              uint32_t *out_count)
-{
-    struct lease **found = alloc_array(r->lease_count + 1, sizeof(struct lease *));
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < r->table_capacity; i++)
-        if (r->table[i] != NULL && wanted(r, r->table[i]))
-            found[count++] = r->table[i];
-    *out_count = count;
-    return found;
 }
 
 static void drop_if(struct readout *r, struct lease_book *book,
                     bool (*wanted)(const struct readout *r, const struct lease *lease))
 {
-    if (r->lease_count == 0)
+    if (r->leases.count == 0)
         return;
+    /* Into an array of their own: dropping them moves the table under our feet. */
+    struct lease **found = alloc_array(r->leases.count, sizeof(struct lease *));
     uint32_t count = 0;
-    struct lease **found = collect(r, wanted, &count);
+    for (uint32_t i = 0; i < r->leases.capacity; i++)
+        if (r->leases.slots[i] != NULL && wanted(r, r->leases.slots[i]))
+            found[count++] = r->leases.slots[i];
     for (uint32_t i = 0; i < count; i++)
         drop(r, book, found[i]);
     free(found);
@@ -211,25 +120,20 @@ void readout_free(struct readout *r, struct lease_book *book)
     if (r == NULL)
         return;
     drop_if(r, book, any);
-    CHECK(r->lease_count == 0);
     CHECK(r->in_flight == 0);
-    if (r->reader_slot != NULL)
-        *r->reader_slot = r->reader_next;
-    else
-        r->gp->partition->waiting = r->reader_next;
-    if (r->reader_next != NULL)
-        r->reader_next->reader_slot = r->reader_slot;
+    lease_table_fini(&r->leases);
+    for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++)
+        offset_set_fini(&r->lanes[lane].late);
     r->gp->readout = NULL;
-    free(r->table);
-    free(r->waiting);
     free(r);
 }
 
-/* The lease that is to be delivered next again; NULL: none. Retention may have been faster. */
-static struct lease *next_waiting(struct readout *r, struct lease_book *book)
+/* The lease of the lane that is to be delivered next again; NULL: none. Retention may have been
+ * faster. */
+static struct lease *next_waiting(struct readout *r, struct lease_book *book, struct lane *lane)
 {
-    while (r->waiting_count > 0) {
-        struct lease *lease = r->waiting[0];
+    while (lane->waiting.count > 0) {
+        struct lease *lease = lane->waiting.items[0];
         if (lease->offset >= r->gp->partition->start_offset)
             return lease;
         drop(r, book, lease);
@@ -237,72 +141,154 @@ static struct lease *next_waiting(struct readout *r, struct lease_book *book)
     return NULL;
 }
 
+/* Where reading begins that is at `at`: neither done messages nor those that retention took. */
+static uint64_t at_least_open(const struct readout *r, uint64_t at)
+{
+    if (at < r->gp->position)
+        at = r->gp->position;
+    return at < r->gp->partition->start_offset ? r->gp->partition->start_offset : at;
+}
+
+/* The first late message that is still to be delivered; false: none. */
+static bool next_late(const struct readout *r, struct lane *lane, uint64_t *out)
+{
+    if (offset_set_is_empty(&lane->late))
+        return false;
+    uint64_t at = at_least_open(r, 0);
+    while (offset_set_next(&lane->late, at, &at) &&
+           (group_partition_is_done(r->gp, at) || readout_find(r, at) != NULL))
+        at++;
+    offset_set_remove_below(&lane->late, at);
+    return offset_set_next(&lane->late, at, out);
+}
+
 /* Moves the cursor to the first message that is neither done nor leased; false: none yet. */
-static bool seek(struct readout *r)
+static bool seek(struct readout *r, enum priority priority)
 {
     const struct group_partition *gp = r->gp;
     const struct partition *partition = gp->partition;
-    uint64_t at = r->cursor;
-    if (at < gp->position)
-        at = gp->position;
-    if (at < partition->start_offset)
-        at = partition->start_offset;
-    while (at < partition->next_offset) {
-        if (gp->done.block_count > 0)
-            at = offset_set_next_gap(&gp->done, at);
-        if (at >= partition->next_offset || readout_find(r, at) == NULL)
-            break;
-        at++;
-    }
-    r->cursor = at;
+    struct lane *lane = &r->lanes[priority];
+    uint64_t at = at_least_open(r, lane->cursor);
     r->position_seen = gp->position;
-    return at < partition->next_offset;
+    uint64_t found = 0;
+    while (partition_next_in_lane(partition, priority, at, &found)) {
+        at = offset_set_is_empty(&gp->done) ? found : offset_set_next_gap(&gp->done, found);
+        if (at == found && readout_find(r, at) == NULL) {
+            lane->cursor = at;
+            return true;
+        }
+        at += at == found; /* leased; else look whether what follows the done ones is in the lane */
+    }
+    lane->cursor = partition->next_offset > at ? partition->next_offset : at;
+    return false;
 }
 
-bool readout_available(struct readout *r, struct lease_book *book)
+bool readout_available(struct readout *r, struct lease_book *book, enum priority lane)
 {
-    return next_waiting(r, book) != NULL || seek(r);
+    uint64_t late = 0;
+    return next_waiting(r, book, &r->lanes[lane]) != NULL || next_late(r, &r->lanes[lane], &late) ||
+           seek(r, lane);
 }
 
-uint32_t readout_take(struct readout *r, struct lease_book *book, struct lease_holder *holder,
-                      int64_t deadline_us, uint32_t max, struct delivered *out)
+uint32_t readout_room(const struct readout *r)
 {
-    uint32_t count = 0;
+    uint32_t max = r->gp->partition->topic->settings.in_flight_max;
+    if (max == 0)
+        return UINT32_MAX;
+    return r->in_flight < max ? max - r->in_flight : 0;
+}
+
+/* Takes the next message of the lane off whatever it waits in. NULL: none. */
+static struct lease *take_next(struct readout *r, struct lease_book *book, enum priority priority)
+{
+    struct lane *lane = &r->lanes[priority];
+    struct lease *lease = next_waiting(r, book, lane);
+    uint64_t offset = 0;
+    if (next_late(r, lane, &offset) && (lease == NULL || offset < lease->offset)) {
+        offset_set_remove_below(&lane->late, offset + 1);
+        return add_lease(r, book, offset, priority);
+    }
+    /* Behind the cursor, one may not be the first: after a start or a commit. */
+    if (lease != NULL && lease->offset >= lane->cursor && seek(r, priority) &&
+        lane->cursor < lease->offset)
+        lease = NULL;
+    if (lease != NULL) {
+        lease_heap_remove(&lane->waiting, lease);
+        return lease;
+    }
+    return seek(r, priority) ? add_lease(r, book, lane->cursor++, priority) : NULL;
+}
+
+uint32_t readout_take(struct readout *r, struct lease_book *book, enum priority lane,
+                      const struct lease_terms *terms, uint32_t max, struct delivered *out)
+{
+    uint32_t room = readout_room(r), count = 0;
+    if (max > room)
+        max = room;
     while (count < max) {
-        struct lease *lease = next_waiting(r, book);
-        if (lease != NULL)
-            heap_remove(r, lease);
-        else if (seek(r))
-            lease = add_lease(r, book, r->cursor++);
-        else
+        struct lease *lease = take_next(r, book, lane);
+        if (lease == NULL)
             break;
-        lease_grant(book, lease, holder, deadline_us);
+        lease_grant(book, lease, terms->holder, terms->now_us, terms->deadline_us);
         r->in_flight++;
         out[count++] = (struct delivered){.offset = lease->offset,
                                           .lease_id = lease->id,
-                                          .delivery_count = lease->delivery_count};
+                                          .delivery_count = lease->delivery_count,
+                                          .first_us = lease->first_us};
     }
     return count;
 }
 
-void readout_settle(struct readout *r, struct lease_book *book, struct lease *lease)
+void readout_settle(struct readout *r, struct lease_book *book, struct lease *lease,
+                    enum lease_settlement settlement)
 {
     CHECK(lease->readout == r);
-    if (!is_in_flight(lease)) {
-        heap_remove(r, lease);
+    if (!lease_in_flight(lease)) {
+        lease_heap_remove(&r->lanes[lease->lane].waiting, lease);
         r->in_flight++;
     }
-    lease_settle(book, lease);
+    lease_settle(book, lease, settlement);
 }
 
-void readout_adopt(struct readout *r, struct lease_book *book, uint64_t offset, uint64_t id,
-                   uint32_t delivery_count)
+struct lease *readout_adopt(struct readout *r, struct lease_book *book,
+                            const struct receipt *receipt, int64_t deadline_us)
 {
-    struct lease *lease = add_lease(r, book, offset);
-    lease->id = id;
-    lease->delivery_count = delivery_count;
+    struct lease *lease = add_earlier_lease(r, book, receipt->offset);
+    lease->id = receipt->lease_id;
+    lease->delivery_count = receipt->delivery_count;
+    lease_resume(book, lease, deadline_us);
     r->in_flight++;
-    lease_settle(book, lease);
+    return lease;
+}
+
+bool readout_settled(struct readout *r, struct lease_book *book, struct lease **lease)
+{
+    CHECK((*lease)->state == LEASE_SETTLING);
+    CHECK((*lease)->commands > 0);
+    r->position_seen = r->gp->position;
+    if (--(*lease)->commands > 0)
+        return false;
+    if (group_partition_is_done(r->gp, (*lease)->offset)) {
+        drop(r, book, *lease);
+        *lease = NULL;
+    }
+    return true;
+}
+
+void readout_delay(struct readout *r, struct lease_book *book, struct lease *lease,
+                   int64_t not_before_us)
+{
+    CHECK(lease->state == LEASE_SETTLING);
+    r->in_flight--;
+    lease_delay(book, lease, not_before_us);
+}
+
+void readout_resume(struct readout *r, struct lease_book *book, struct lease *lease,
+                    int64_t deadline_us)
+{
+    CHECK(lease->readout == r);
+    CHECK(lease->state == LEASE_SETTLING);
+    lease_resume(book, lease, deadline_us);
 }
 
 static void wait_again(struct readout *r, struct lease_book *book, struct lease *lease,
@@ -311,40 +297,41 @@ static void wait_again(struct readout *r, struct lease_book *book, struct lease 
     CHECK(r->in_flight > 0);
     r->in_flight--;
     lease_let_go(book, lease);
-    heap_add(r, lease);
-    lease_move(lease, state);
+    wait_in_lane(r, lease, state);
 }
 
-void readout_settled(struct readout *r, struct lease_book *book, struct lease *lease)
+void readout_release(struct readout *r, struct lease_book *book, struct lease *lease, bool counted)
 {
-    CHECK(lease->state == LEASE_SETTLING);
-    CHECK(lease->acks > 0);
-    r->position_seen = r->gp->position;
-    if (lease->acks > 1) {
-        lease->acks--;
-        return;
-    }
-    lease->acks = 0;
-    if (group_partition_is_done(r->gp, lease->offset))
-        drop(r, book, lease);
-    else /* a commit went back behind it after the ack, and the cursor may have passed it since */
-        wait_again(r, book, lease, LEASE_RELEASED);
+    CHECK(lease_in_flight(lease) && lease->commands == 0);
+    CHECK(lease->delivery_count > 0);
+    if (!counted)
+        lease->delivery_count--;
+    wait_again(r, book, lease, LEASE_RELEASED);
 }
 
 void readout_expire(struct readout *r, struct lease_book *book, struct lease *lease)
 {
+    if (lease->state == LEASE_DELAYED) {
+        wait_in_lane(r, lease, LEASE_RELEASED);
+        return;
+    }
     CHECK(lease->state == LEASE_LEASED);
     book->expired_total++;
     wait_again(r, book, lease, LEASE_EXPIRED);
 }
 
-void readout_release(struct readout *r, struct lease_book *book, struct lease *lease, bool counted)
+void readout_reveal(struct readout *r, uint64_t offset, enum priority lane)
 {
-    CHECK(lease->state == LEASE_LEASED);
-    CHECK(lease->delivery_count > 0);
-    if (!counted)
-        lease->delivery_count--;
-    wait_again(r, book, lease, LEASE_RELEASED);
+    if (offset < r->lanes[lane].cursor && !group_partition_is_done(r->gp, offset))
+        (void)offset_set_add(&r->lanes[lane].late, offset);
+}
+
+void readout_lose(struct readout *r, struct lease_book *book, uint64_t offset)
+{
+    struct lease *lease = readout_find(r, offset);
+    r->position_seen = r->gp->position;                  /* it may have risen */
+    if (lease != NULL && lease->state != LEASE_SETTLING) /* else its command will find it gone */
+        drop(r, book, lease);
 }
 
 static bool is_below_position(const struct readout *r, const struct lease *lease)
@@ -361,19 +348,31 @@ void readout_moved(struct readout *r, struct lease_book *book)
 {
     bool rewound = r->gp->position < r->position_seen;
     drop_if(r, book, rewound ? is_not_settling : is_below_position);
-    /* What is settling stays until its acks are applied: readout_settled() sees what has become of
-     * it. The cursor walks over what is done or leased again. */
-    r->cursor = r->gp->position;
+    /* What is settling stays until its commands are applied: readout_settled() sees what has become
+     * of it. The cursors walk over what is done or leased again. */
+    for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++) {
+        r->lanes[lane].cursor = r->gp->position;
+        offset_set_clear(&r->lanes[lane].late);
+    }
     r->position_seen = r->gp->position;
+}
+
+/* Nothing between position and cursor is forgotten. */
+static void check_lane(const struct readout *r, enum priority priority)
+{
+    const struct lane *lane = &r->lanes[priority];
+    lease_heap_check(&lane->waiting);
+    for (uint64_t at = at_least_open(r, 0);
+         partition_next_in_lane(r->gp->partition, priority, at, &at) && at < lane->cursor; at++)
+        CHECK(group_partition_is_done(r->gp, at) || readout_find(r, at) != NULL ||
+              offset_set_has(&lane->late, at));
 }
 
 void readout_check(const struct readout *r)
 {
-    uint32_t count = 0;
-    uint32_t waiting = 0;
-    uint32_t in_flight = 0;
-    for (uint32_t i = 0; i < r->table_capacity; i++) {
-        const struct lease *lease = r->table[i];
+    uint32_t count = 0, waiting = 0, in_flight = 0;
+    for (uint32_t i = 0; i < r->leases.capacity; i++) {
+        const struct lease *lease = r->leases.slots[i];
         if (lease == NULL)
             continue;
         lease_check(lease);
@@ -381,24 +380,20 @@ void readout_check(const struct readout *r)
         CHECK(lease->state != LEASE_FREE);
         CHECK(readout_find(r, lease->offset) == lease);
         CHECK(lease->offset < r->gp->partition->next_offset);
+        CHECK(!partition_is_hidden(r->gp->partition, lease->offset) ||
+              lease->state == LEASE_SETTLING);
+        CHECK(lease->lane == partition_lane_of(r->gp->partition, lease->offset) ||
+              lease->state == LEASE_SETTLING);
         CHECK(lease->state == LEASE_SETTLING || !group_partition_is_done(r->gp, lease->offset));
         count++;
-        in_flight += is_in_flight(lease) ? 1 : 0;
+        in_flight += lease_in_flight(lease) ? 1 : 0;
         waiting += lease->waiting_index != LEASE_NOT_WAITING ? 1 : 0;
     }
-    CHECK(count == r->lease_count);
-    CHECK(waiting == r->waiting_count);
+    CHECK(count == r->leases.count);
     CHECK(in_flight == r->in_flight);
-    for (uint32_t i = 0; i < r->waiting_count; i++) {
-        CHECK(r->waiting[i]->waiting_index == i);
-        CHECK(i == 0 || r->waiting[(i - 1) / 2]->offset < r->waiting[i]->offset);
+    for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++) {
+        check_lane(r, (enum priority)lane);
+        waiting -= r->lanes[lane].waiting.count;
     }
-    /* Nothing between position and cursor is forgotten. */
-    uint64_t at = r->gp->position;
-    if (at < r->gp->partition->start_offset)
-        at = r->gp->partition->start_offset;
-    for (; at < r->cursor && at < r->gp->partition->next_offset; at++) {
-        at = offset_set_next_gap(&r->gp->done, at);
-        CHECK(at >= r->cursor || readout_find(r, at) != NULL);
-    }
+    CHECK(waiting == 0);
 }

@@ -32,10 +32,14 @@ void session_free(struct delivery *d, struct session *s)
          node = next) {
         next = node->next;
         struct lease *lease = list_entry(node, struct lease, held);
-        if (lease->state == LEASE_SETTLING)
+        if (lease->state == LEASE_LEASED && lease->delivery_count >= delivery_count_max(lease))
+            dead_letter_begin(d, lease, DEAD_LETTER_MAX_RETRIES, NULL, (struct span){0});
+        if (lease->state == LEASE_SETTLING) {
             lease_forget_holder(lease);
-        else
-            readout_release(lease->readout, &d->leases, lease, true);
+            continue;
+        }
+        readout_release(lease->readout, &d->leases, lease, true);
+        notes_released(d, lease);
     }
     CHECK(s->holder.count == 0);
     waiting_orphan(d, s);

@@ -6,6 +6,7 @@
 #ifndef DELIVERY_SESSION_H
 #define DELIVERY_SESSION_H
 
+#include "delivery/lane_weights.h"
 #include "delivery/lease.h"
 #include "machine/group.h"
 
@@ -19,8 +20,10 @@ struct session {
     struct list_node parked; /* poll_wait, oldest first */
     int64_t last_seen_us;
     uint32_t parked_count;
-    uint32_t turn; /* index of the assigned partition that is asked first next time */
-    bool evicting; /* its leave is on its way */
+    /* Index of the assigned partition that is asked first next time, by priority mode and lane. */
+    uint32_t turn[PRIORITY_MODE_COUNT][PRIORITY_COUNT];
+    struct lane_weights weights; /* of its weighted topics */
+    bool evicting;               /* its leave is on its way */
 };
 
 struct session *session_of(struct delivery *d, struct member *member); /* made when there is none */

@@ -1,4 +1,4 @@
-/* Acks and releases: from a receipt to the lease it names. */
+/* Acks, and messages given back by the API: from a receipt to the lease it names. */
 #include "delivery/readout.h"
 #include "delivery/session.h"
 #include "delivery/state.h"
@@ -35,22 +35,14 @@ static enum verdict judge(struct delivery *d, struct group_partition *gp,
         return VERDICT_UNKNOWN;
     if (group_partition_is_done(gp, receipt->offset))
         return VERDICT_ALREADY;
-    struct readout *r = readout_of(gp);
-    struct lease *lease = readout_find(r, receipt->offset);
-    if (lease == NULL) {
-        if (lease_id_is_ours(&d->leases, receipt->lease_id))
-            return VERDICT_EXPIRED; /* dropped when a commit went back */
-        readout_adopt(r, &d->leases, receipt->offset, receipt->lease_id, receipt->delivery_count);
-        return VERDICT_SETTLE;
-    }
-    /* While an ack is on its way every receipt waits for it: soon the message counts as done. */
-    bool valid = lease->state == LEASE_SETTLING ||
-                 (lease->state != LEASE_RELEASED && lease->id == receipt->lease_id);
-    if (!valid)
+    struct readout *r = readout_of(gp, &d->leases, d->now_us);
+    struct lease *lease = delivery_find_lease(d, r, receipt);
+    if (lease == NULL)
         return VERDICT_EXPIRED;
-    if (lease->holder != NULL && lease->id == receipt->lease_id)
-        session_touch(d, session_of_holder(lease->holder));
-    readout_settle(r, &d->leases, lease);
+    if (!lease_may_be_acked(d, lease, receipt))
+        return VERDICT_EXPIRED;
+    session_touch_holder(d, lease, receipt);
+    readout_settle(r, &d->leases, lease, SETTLEMENT_ACK);
     return VERDICT_SETTLE;
 }
 
@@ -110,13 +102,13 @@ static void end_one(struct delivery *d, struct group_partition *gp, uint64_t off
     struct lease *lease = r == NULL ? NULL : readout_find(r, offset);
     if (lease == NULL || lease->state != LEASE_SETTLING)
         return; /* the topic or group was deleted in between and is not the same any more */
-    struct session *s = session_of_holder(lease->holder);
-    bool was_full = s != NULL && session_room(s) == 0;
-    readout_settled(r, &d->leases, lease);
-    if (was_full)
-        waiting_wake(d, s);
-    if (r->waiting_count > 0)
-        waiting_wake_owner(d, gp);
+    delivery_makes_room(d, lease);
+    if (!readout_settled(r, &d->leases, &lease) || lease == NULL)
+        return;
+    /* A commit went back behind it after the ack, and the cursor may have passed it since. */
+    readout_release(r, &d->leases, lease, true);
+    notes_released(d, lease);
+    waiting_wake_owner(d, gp);
 }
 
 void delivery_ack_end(struct delivery *d, struct ack_request *ack, const struct result *result,
@@ -157,8 +149,9 @@ void delivery_release(struct delivery *d, const struct receipt *receipts, uint32
         struct lease *lease = r == NULL ? NULL : readout_find(r, receipt->offset);
         if (lease == NULL || lease->state != LEASE_LEASED || lease->id != receipt->lease_id)
             continue;
-        waiting_wake(d, session_of_holder(lease->holder)); /* there is room again */
+        delivery_makes_room(d, lease);
         readout_release(r, &d->leases, lease, false);
+        notes_released(d, lease);
         waiting_wake_owner(d, gp);
     }
     waiting_serve(d);

@@ -36,14 +36,25 @@ static struct poll_request *unpark(struct delivery *d, struct poll_wait *wait)
     return poll;
 }
 
+/* Plain partitions have one lane, and nothing is looked for in the others. */
+static bool may_have(const struct group_partition *gp, enum priority lane)
+{
+    return lane == PRIORITY_NORMAL || gp->partition->exceptions != NULL;
+}
+
 static bool has_messages(struct delivery *d, const struct session *s)
 {
     const struct member *member = s->member;
     if (session_room(s) == 0)
         return false;
-    for (uint32_t i = 0; i < member->assigned_count; i++)
-        if (readout_available(readout_of(member->assigned[i]), &d->leases))
-            return true;
+    for (uint32_t i = 0; i < member->assigned_count; i++) {
+        struct group_partition *gp = member->assigned[i];
+        struct readout *r = readout_of(gp, &d->leases, d->now_us);
+        for (unsigned lane = 0; readout_room(r) > 0 && lane < PRIORITY_COUNT; lane++)
+            if (may_have(gp, (enum priority)lane) &&
+                readout_available(r, &d->leases, (enum priority)lane))
+                return true;
+    }
     return false;
 }
 
@@ -80,47 +91,96 @@ static void add_runs(struct poll_request *poll, const struct group_partition *gp
     }
 }
 
-/* Leases up to `max` messages of one partition to the poll. Gives how many. */
+/* Leases up to `max` messages of one partition's lane to the poll. Gives how many. */
 static uint32_t take_from(struct delivery *d, struct session *s, struct poll_request *poll,
-                          struct group_partition *gp, uint32_t max)
+                          struct group_partition *gp, enum priority lane, uint32_t max)
 {
-    int64_t visibility_us = s->member->visibility_us > 0
-                                ? s->member->visibility_us
+    /* It may have joined anew with other wishes. */
+    s->holder.visibility_us = s->member->visibility_us;
+    s->holder.deliveries_max = s->member->deliveries_max;
+    int64_t visibility_us = s->holder.visibility_us > 0
+                                ? s->holder.visibility_us
                                 : gp->partition->topic->settings.visibility_us;
     int64_t deadline_us = d->now_us + visibility_us;
-    uint32_t count =
-        readout_take(readout_of(gp), &d->leases, &s->holder, deadline_us, max, d->scratch);
-    if (count > 0)
+    struct readout *r = readout_of(gp, &d->leases, d->now_us);
+    const struct lease_terms terms = {&s->holder, d->now_us, deadline_us};
+    uint32_t count = readout_take(r, &d->leases, lane, &terms, max, d->scratch);
+    if (count > 0) {
         add_runs(poll, gp, count, d->scratch, deadline_us);
+        notes_leased(d, gp, d->scratch, count, deadline_us);
+    }
     return count;
 }
 
-/* Leases what is there to the poll. The partitions take turns: each is asked for an equal share of
- * the room, then for an equal share of what the others left, and another one is asked first each
- * time. */
-static void take(struct delivery *d, struct session *s, struct poll_request *poll)
+/* Leases up to `room` messages of one lane, of the partitions of topics with this mode. They take
+ * turns: each is asked for an equal share of the room, then for an equal share of what the others
+ * left, and another one is asked first each time. Gives how many. */
+static uint32_t take_lane(struct delivery *d, struct session *s, struct poll_request *poll,
+                          enum priority_mode mode, enum priority lane, uint32_t room)
 {
     const struct member *member = s->member;
+    const uint32_t wanted = room;
+    bool more = member->assigned_count > 0;
+    while (more && room > 0) {
+        uint32_t share = (room + member->assigned_count - 1) / member->assigned_count;
+        uint32_t first = s->turn[mode][lane] % member->assigned_count;
+        more = false;
+        for (uint32_t i = 0; i < member->assigned_count && room > 0; i++) {
+            uint32_t index = (first + i) % member->assigned_count;
+            struct group_partition *gp = member->assigned[index];
+            if (!may_have(gp, lane) || gp->partition->topic->settings.priority_mode != mode)
+                continue;
+            uint32_t max = share < room ? share : room;
+            uint32_t count = take_from(d, s, poll, gp, lane, max);
+            more = more || count == max;
+            room -= count;
+            if (count > 0)
+                s->turn[mode][lane] = index + 1;
+        }
+    }
+    return wanted - room;
+}
+
+/* Which lanes have something in the member's weighted topics. False: it has no such topic. */
+static bool weighted_lanes(struct delivery *d, const struct session *s, bool has[PRIORITY_COUNT])
+{
+    const struct member *member = s->member;
+    bool weighted = false;
+    for (uint32_t i = 0; i < member->assigned_count; i++) {
+        struct group_partition *gp = member->assigned[i];
+        if (gp->partition->topic->settings.priority_mode != PRIORITY_WEIGHTED)
+            continue;
+        weighted = true;
+        struct readout *r = readout_of(gp, &d->leases, d->now_us);
+        for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++)
+            has[lane] = has[lane] || readout_available(r, &d->leases, (enum priority)lane);
+    }
+    return weighted;
+}
+
+/* Leases what is there to the poll: lane by lane over all partitions, the highest first. In
+ * weighted topics a lane gets no more than its share of the poll, unless the others leave room. */
+static void take(struct delivery *d, struct session *s, struct poll_request *poll)
+{
     uint32_t room = session_room(s);
     if (room > poll->messages_max)
         room = poll->messages_max;
     if (room > POLL_MESSAGES_MAX)
         room = POLL_MESSAGES_MAX;
-    bool more = member->assigned_count > 0;
-    while (more && room > 0) {
-        uint32_t share = (room + member->assigned_count - 1) / member->assigned_count;
-        uint32_t first = s->turn % member->assigned_count;
-        more = false;
-        for (uint32_t i = 0; i < member->assigned_count && room > 0; i++) {
-            uint32_t index = (first + i) % member->assigned_count;
-            uint32_t max = share < room ? share : room;
-            uint32_t count = take_from(d, s, poll, member->assigned[index], max);
-            more = more || count == max;
-            room -= count;
-            if (count > 0)
-                s->turn = index + 1;
-        }
+    bool has[PRIORITY_COUNT] = {false};
+    uint32_t share[PRIORITY_COUNT] = {0};
+    bool weighted = room > 0 && weighted_lanes(d, s, has);
+    if (weighted)
+        lane_weights_share(&s->weights, has, room, share);
+    for (unsigned i = 0; i < PRIORITY_COUNT && room > 0; i++) {
+        enum priority lane = (enum priority)i;
+        room -= take_lane(d, s, poll, PRIORITY_STRICT, lane, room);
+        if (weighted)
+            room -= take_lane(d, s, poll, PRIORITY_WEIGHTED, lane,
+                              share[lane] < room ? share[lane] : room);
     }
+    for (unsigned i = 0; i < PRIORITY_COUNT && weighted && room > 0; i++)
+        room -= take_lane(d, s, poll, PRIORITY_WEIGHTED, (enum priority)i, room);
 }
 
 static void session_serve(struct delivery *d, struct session *s)

@@ -5,13 +5,9 @@
 static void mark_done(struct group_partition *gp, uint64_t offset, struct acked *out)
 {
     out->already = group_partition_is_done(gp, offset);
-    if (!out->already && offset == gp->position) {
-        gp->position = offset_set_next_gap(&gp->done, offset + 1);
-        offset_set_remove_below(&gp->done, gp->position);
-        out->advanced = true;
-    } else if (!out->already) {
-        bool added = offset_set_add(&gp->done, offset);
-        CHECK(added);
+    if (!out->already) {
+        out->advanced = group_partition_mark_done(gp, offset);
+        gp->partition->topic->totals.acked++;
     }
     out->committed = gp->position;
 }
@@ -69,13 +65,7 @@ static void set_position(struct machine *m, struct group_partition *gp, uint64_t
 {
     if (offset == gp->position)
         return;
-    if (offset < gp->position) {
-        gp->position = offset;
-        offset_set_clear(&gp->done);
-    } else {
-        gp->position = offset_set_next_gap(&gp->done, offset);
-        offset_set_remove_below(&gp->done, gp->position);
-    }
+    group_partition_set_position(gp, offset);
     EFFECT(m, position_moved, gp);
 }
 

@@ -93,6 +93,7 @@ static enum status join_one(struct joining *join, const struct joiner *joiner)
     member->session_us = joiner->session_us;
     member->visibility_us = joiner->visibility_us;
     member->in_flight_max = joiner->in_flight_max;
+    member->deliveries_max = joiner->deliveries_max;
     member->from_latest = joiner->from_latest;
     return ST_OK;
 }

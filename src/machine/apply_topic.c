@@ -20,19 +20,11 @@ void apply_topic_create(struct machine *m, const struct command_topic_create *cm
         describe(t, false, out);
         return;
     }
-    if (m->topic_count >= TOPICS_MAX ||
-        m->partition_total + cmd->partition_count > PARTITIONS_TOTAL_MAX) {
+    t = machine_create_topic(m, cmd->name, cmd->partition_count, &cmd->settings);
+    if (t == NULL)
         out->status = ST_QUOTA_EXCEEDED;
-        return;
-    }
-    t = topic_new(m->next_topic_id, cmd->name, cmd->partition_count);
-    CHECK(m->next_topic_id < UINT32_MAX);
-    m->next_topic_id++;
-    t->settings = cmd->settings;
-    t->created_us = m->time_us;
-    machine_add_topic(m, t);
-    describe(t, true, out);
-    EFFECT(m, topic_created, t);
+    else
+        describe(t, true, out);
 }
 
 void apply_topic_delete(struct machine *m, const struct command_topic_delete *cmd,

@@ -39,7 +39,12 @@ static void member_free(struct member *member)
 
 void group_partition_free(struct group_partition *gp)
 {
+    *gp->reader_slot = gp->next_reader;
+    if (gp->next_reader != NULL)
+        gp->next_reader->reader_slot = gp->reader_slot;
     offset_set_fini(&gp->done);
+    offset_set_fini(&gp->out);
+    group_partition_clear_retries(gp);
     free(gp);
 }
 
@@ -152,6 +157,13 @@ struct group_partition *group_need_partition(struct group *g, struct partition *
     gp->group = g;
     gp->partition = p;
     offset_set_init(&gp->done);
+    offset_set_init(&gp->out);
+    map_init(&gp->retries_by_offset);
+    gp->next_reader = p->readers;
+    gp->reader_slot = &p->readers;
+    if (gp->next_reader != NULL)
+        gp->next_reader->reader_slot = &gp->next_reader;
+    p->readers = gp;
     g->partitions = alloc_resize(g->partitions, (size_t)g->partition_count + 1,
                                  sizeof(struct group_partition *));
     memmove(&g->partitions[i + 1], &g->partitions[i],
@@ -159,11 +171,6 @@ struct group_partition *group_need_partition(struct group *g, struct partition *
     g->partitions[i] = gp;
     g->partition_count++;
     return gp;
-}
-
-bool group_partition_is_done(const struct group_partition *gp, uint64_t offset)
-{
-    return offset < gp->position || offset_set_has(&gp->done, offset);
 }
 
 bool group_has_departed(const struct group *g, struct span member_id, int64_t now_us)

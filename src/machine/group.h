@@ -19,6 +19,7 @@ struct member {
     int64_t session_us;
     int64_t visibility_us; /* 0: the topic's own */
     uint32_t in_flight_max;
+    uint32_t deliveries_max; /* 0: the topic's own */
     bool from_latest;
     int64_t joined_us;
     struct group_partition *
@@ -28,15 +29,39 @@ struct member {
     void *session;               /* delivery's; not part of the state */
 };
 
+/* A message that was delivered more than once, or given back: what is known of its deliveries. */
+struct retry {
+    uint64_t offset;
+    uint32_t delivery_count; /* >= 1: so many deliveries count */
+    int64_t not_before_us;   /* it may be delivered again from then on */
+    bool returned;           /* given back (nack, leave); else it is in flight until then */
+    int64_t first_us;        /* of the first delivery */
+    uint8_t *reason;         /* owned; of the last nack that gave one */
+    uint32_t reason_size;    /* 0: none */
+    uint32_t index;          /* among the retries of its group_partition */
+};
+
 /* What a group knows of one partition. Exists as long as topic and group do, once it was assigned
- * or committed to. */
+ * or committed to.
+ *
+ * What was handed out and is not done is either in `retries`, or, delivered once, in `out`: then it
+ * may be delivered again from out_until_us on. Delivery knows better while it runs; this is what a
+ * restart begins with. Done messages may linger in `out` above the position; they count no more. */
 struct group_partition {
-    struct group *group;         /* borrowed */
-    struct partition *partition; /* borrowed */
-    struct member *owner;        /* borrowed; NULL: nobody reads it now */
-    uint64_t position;           /* all below is done */
-    struct offset_set done;      /* above the position */
-    void *readout;               /* delivery's: leases, cursor; not part of the state */
+    struct group *group;                  /* borrowed */
+    struct partition *partition;          /* borrowed */
+    struct member *owner;                 /* borrowed; NULL: nobody reads it now */
+    struct group_partition *next_reader;  /* of the same partition; the list begins there */
+    struct group_partition **reader_slot; /* what points at us */
+    uint64_t position;                    /* all below is done or gone */
+    struct offset_set done;               /* above the position */
+    struct offset_set out;                /* at or above the position */
+    int64_t out_until_us;                 /* the latest deadline of those; 0: none */
+    struct map retries_by_offset;
+    struct retry **retries; /* owned, in no order; none below the position, none done */
+    uint32_t retry_count;
+    uint32_t retry_capacity;
+    void *readout; /* delivery's: leases, cursor; not part of the state */
 };
 
 struct departed {          /* who left lately, so that leaving twice is harmless */
@@ -68,6 +93,8 @@ struct member *group_find_member(const struct group *g, struct span member_id);
 bool group_has_departed(const struct group *g, struct span member_id, int64_t now_us);
 struct group_partition *group_find_partition(const struct group *g, uint32_t topic_id,
                                              uint32_t partition);
+/* Done for the group, or gone for all. */
 bool group_partition_is_done(const struct group_partition *gp, uint64_t offset);
+struct retry *group_partition_find_retry(const struct group_partition *gp, uint64_t offset);
 
 #endif

@@ -10,6 +10,40 @@
             return #rule;                                                                          \
     } while (0)
 
+/* Lanes, hidden and gone: each message in one place. */
+static const char *check_exceptions(const struct partition *p)
+{
+    const struct exceptions *e = p->exceptions;
+    if (e == NULL)
+        return NULL;
+    MUST(e->counts[PRIORITY_NORMAL] == 0);
+    uint64_t others = 0;
+    for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++) {
+        MUST(e->counts[lane] <= p->message_count - others);
+        others += e->counts[lane];
+    }
+    due_index_check(&e->due);
+    MUST(offset_set_is_empty(&e->lanes[PRIORITY_NORMAL]));
+    MUST(offset_set_count(&e->hidden) == offset_set_count(&e->gone) + due_index_count(&e->due));
+    uint64_t offset = 0;
+    for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++) {
+        MUST(offset_set_count(&e->lanes[lane]) <= e->counts[lane]);
+        MUST(!offset_set_next(&e->lanes[lane], p->next_offset, &offset));
+        MUST(!offset_set_meets(&e->lanes[lane], &e->hidden));
+        for (unsigned other = 0; other < lane; other++)
+            MUST(!offset_set_meets(&e->lanes[lane], &e->lanes[other]));
+    }
+    for (uint64_t at = 0; offset_set_next(&e->gone, at, &offset); at = offset + 1)
+        MUST(offset < p->next_offset && offset_set_has(&e->hidden, offset));
+    struct due_entry pending[64];
+    uint32_t count = 0;
+    for (uint64_t skip = 0; (count = due_index_list(&e->due, skip, 64, pending)) > 0; skip += count)
+        for (uint32_t i = 0; i < count; i++)
+            MUST(offset_set_has(&e->hidden, pending[i].offset) &&
+                 !offset_set_has(&e->gone, pending[i].offset));
+    return NULL;
+}
+
 static const char *check_partition(const struct topic *t, uint32_t i)
 {
     const struct partition *p = &t->partitions[i];
@@ -18,7 +52,9 @@ static const char *check_partition(const struct topic *t, uint32_t i)
     MUST(p->next_offset <= OFFSET_MAX);
     MUST(p->start_offset <= p->next_offset);
     MUST(p->message_count <= p->next_offset - p->start_offset);
-    return NULL;
+    for (const struct group_partition *gp = p->readers; gp != NULL; gp = gp->next_reader)
+        MUST(gp->partition == p);
+    return check_exceptions(p);
 }
 
 static const char *check_topic(const struct machine *m, const struct topic *t)
@@ -29,11 +65,15 @@ static const char *check_topic(const struct machine *m, const struct topic *t)
     MUST(t->partition_count >= 1 && t->partition_count <= PARTITIONS_MAX);
     MUST(t->round_robin < t->partition_count);
     MUST(t->created_us <= m->time_us);
+    uint64_t pending = 0;
     for (uint32_t i = 0; i < t->partition_count; i++) {
         const char *broken = check_partition(t, i);
         if (broken != NULL)
             return broken;
+        if (t->partitions[i].exceptions != NULL)
+            pending += due_index_count(&t->partitions[i].exceptions->due);
     }
+    MUST(pending == t->pending_count);
     return NULL;
 }
 
@@ -84,10 +124,22 @@ static const char *check_group_partition(const struct machine *m, const struct g
     MUST(group_find_partition(g, p->topic->id, p->index) == gp);
     MUST(gp->owner == NULL || member_subscribes(gp->owner, p->topic->id));
     MUST(gp->position <= OFFSET_MAX);
+    MUST(!partition_is_gone(p, gp->position));
     uint64_t first_done;
     if (offset_set_next(&gp->done, 0, &first_done)) {
         MUST(first_done > gp->position);
         MUST(!offset_set_next(&gp->done, p->next_offset, &first_done));
+    }
+    MUST(!offset_set_next(&gp->out, p->next_offset, &first_done));
+    MUST(gp->out_until_us >= 0);
+    MUST(gp->retries_by_offset.count == gp->retry_count);
+    for (uint32_t k = 0; k < gp->retry_count; k++) {
+        const struct retry *retry = gp->retries[k];
+        MUST(retry->index == k);
+        MUST(group_partition_find_retry(gp, retry->offset) == retry);
+        MUST(retry->offset < p->next_offset && !group_partition_is_done(gp, retry->offset));
+        MUST(retry->delivery_count >= 1);
+        MUST(retry->not_before_us >= 0 && retry->first_us >= 0);
     }
     return NULL;
 }

@@ -24,6 +24,7 @@ void machine_free(struct machine *m)
         group_free(m->groups[i]);
     for (uint32_t i = 0; i < m->topic_count; i++)
         topic_free(m->topics[i]);
+    resolved_book_fini(&m->resolved);
     map_fini(&m->topics_by_name);
     map_fini(&m->topics_by_id);
     map_fini(&m->groups_by_name);
@@ -81,6 +82,11 @@ struct group *machine_find_group(const struct machine *m, struct span qualified_
 struct group *machine_group_by_id(const struct machine *m, uint32_t id)
 {
     return map_find_number(&m->groups_by_id, id);
+}
+
+const struct resolved *machine_find_resolved(const struct machine *m, uint64_t lease_id)
+{
+    return resolved_book_find(&m->resolved, lease_id, m->time_us);
 }
 
 void machine_each_topic(const struct machine *m, void (*fn)(void *user, struct topic *), void *user)

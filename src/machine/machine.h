@@ -10,6 +10,8 @@
  *   - every subscribed partition of a group with members has exactly one owner, who subscribes to
  * it;
  *   - done sets lie above the position; position itself is never in the set;
+ *   - a message is visible, pending or gone; visible ones of a priority other than normal are in
+ *     that lane's set and no other; pending ones are in the due index, and in it once;
  *   - ids of topics and groups are unique and below the next id;
  *   - a generation never falls. */
 #ifndef MACHINE_MACHINE_H
@@ -36,6 +38,13 @@ struct machine_effects {
     void (*group_deleted)(void *user, struct group *group); /* before it is freed */
     /* Its position was set by a commit, possibly back. Acks do not come here. */
     void (*position_moved)(void *user, struct group_partition *gp);
+    /* Pending messages became visible, in the order of their time. */
+    void (*became_visible)(void *user, struct partition *partition, const struct due_entry *entries,
+                           uint32_t count);
+    /* The partition's first pending message, or whether there is one, is not what it was. */
+    void (*due_changed)(void *user, struct partition *partition);
+    /* A message was cancelled or moved away: it will not be delivered any more. */
+    void (*became_gone)(void *user, struct partition *partition, uint64_t offset);
     /* The partition of a group is about to be freed (topic or group deleted). */
     void (*group_partition_gone)(void *user, struct group_partition *gp);
     void *user;
@@ -63,11 +72,25 @@ struct topic *machine_find_topic(const struct machine *m, struct span qualified_
 struct topic *machine_topic_by_id(const struct machine *m, uint32_t id);
 struct group *machine_find_group(const struct machine *m, struct span qualified_name);
 struct group *machine_group_by_id(const struct machine *m, uint32_t id);
+/* NULL as well where the message is not there yet, or the group knows nothing of the partition. */
+struct group_partition *machine_find_place(const struct machine *m,
+                                           const struct delivery_place *place);
 /* Calls fn for each group, in order of id. */
 void machine_each_topic(const struct machine *m, void (*fn)(void *user, struct topic *),
                         void *user);
 void machine_each_group(const struct machine *m, void (*fn)(void *user, struct group *),
                         void *user);
+
+/* What became of a delivery that a client ended with nack or reject in the last 10 minutes, so that
+ * a repeat of the request gets the same answer. Borrowed; NULL: not known. */
+struct resolved {
+    uint64_t lease_id;
+    int64_t time_us;
+    uint32_t delivery_count;
+    enum { RESOLVED_NACKED, RESOLVED_NACKED_DEAD, RESOLVED_REJECTED } how;
+    int64_t not_before_us; /* RESOLVED_NACKED */
+};
+const struct resolved *machine_find_resolved(const struct machine *m, uint64_t lease_id);
 
 /* Snapshot encoding, versioned (docs/disk-format.md): the whole state after
  * machine_applied_index(). */

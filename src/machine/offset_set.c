@@ -42,6 +42,20 @@ void offset_set_clear(struct offset_set *s)
     *s = (struct offset_set){0};
 }
 
+void offset_set_copy(struct offset_set *to, const struct offset_set *from)
+{
+    CHECK(to->block_count == 0);
+    if (from->block_count == 0)
+        return;
+    to->blocks = alloc_array(from->block_count, sizeof *to->blocks);
+    to->block_count = from->block_count;
+    for (uint32_t i = 0; i < from->block_count; i++) {
+        roaring_bitmap_t *low = roaring_bitmap_copy(from->blocks[i].low);
+        CHECK(low != NULL);
+        to->blocks[i] = (struct offset_block){.high = from->blocks[i].high, .low = low};
+    }
+}
+
 /* Index of the first block whose high half is at least `high`. */
 static uint32_t lower_bound(const struct offset_set *s, uint32_t high)
 {
@@ -87,6 +101,22 @@ bool offset_set_has(const struct offset_set *s, uint64_t offset)
     return low != NULL && roaring_bitmap_contains(low, low_of(offset));
 }
 
+bool offset_set_remove(struct offset_set *s, uint64_t offset)
+{
+    uint32_t i = lower_bound(s, high_of(offset));
+    if (i == s->block_count || s->blocks[i].high != high_of(offset) ||
+        !roaring_bitmap_remove_checked(s->blocks[i].low, low_of(offset)))
+        return false;
+    if (!roaring_bitmap_is_empty(s->blocks[i].low))
+        return true;
+    roaring_bitmap_free(s->blocks[i].low);
+    s->block_count--;
+    memmove(&s->blocks[i], &s->blocks[i + 1], (s->block_count - i) * sizeof *s->blocks);
+    if (s->block_count == 0)
+        offset_set_clear(s);
+    return true;
+}
+
 void offset_set_remove_below(struct offset_set *s, uint64_t offset)
 {
     uint32_t dead = lower_bound(s, high_of(offset)); /* whole blocks below */
@@ -105,11 +135,46 @@ void offset_set_remove_below(struct offset_set *s, uint64_t offset)
         offset_set_clear(s);
 }
 
+bool offset_set_meets(const struct offset_set *a, const struct offset_set *b)
+{
+    for (uint32_t i = 0; i < a->block_count; i++) {
+        const roaring_bitmap_t *other = find_block(b, a->blocks[i].high);
+        if (other != NULL && roaring_bitmap_intersect(a->blocks[i].low, other))
+            return true;
+    }
+    return false;
+}
+
 uint64_t offset_set_count(const struct offset_set *s)
 {
     uint64_t count = 0;
     for (uint32_t i = 0; i < s->block_count; i++)
         count += roaring_bitmap_get_cardinality(s->blocks[i].low);
+    return count;
+}
+
+uint64_t offset_set_count_common(const struct offset_set *a, const struct offset_set *b)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < a->block_count; i++) {
+        const roaring_bitmap_t *other = find_block(b, a->blocks[i].high);
+        if (other != NULL)
+            count += roaring_bitmap_and_cardinality(a->blocks[i].low, other);
+    }
+    return count;
+}
+
+uint64_t offset_set_count_between(const struct offset_set *s, uint64_t start, uint64_t end)
+{
+    uint64_t count = 0;
+    for (uint32_t i = lower_bound(s, high_of(start)); i < s->block_count; i++) {
+        uint64_t base = (uint64_t)s->blocks[i].high << 32;
+        if (base >= end)
+            break;
+        uint64_t from = start > base ? start - base : 0;
+        uint64_t to = end - base < BLOCK_SIZE ? end - base : BLOCK_SIZE;
+        count += roaring_bitmap_range_cardinality(s->blocks[i].low, from, to);
+    }
     return count;
 }
 
@@ -187,7 +252,7 @@ void offset_set_save(const struct offset_set *s, struct buf *out)
     }
 }
 
-static void add_run(struct offset_set *s, uint64_t start, uint64_t end)
+void offset_set_add_run(struct offset_set *s, uint64_t start, uint64_t end)
 {
     while (start < end) {
         uint64_t block_end = ((uint64_t)high_of(start) + 1) << 32;
@@ -222,6 +287,6 @@ void offset_set_load(struct offset_set *s, struct wire_reader *in, uint64_t end,
         if (!wire_ok(in))
             return;
         *chunk_budget -= chunks;
-        add_run(s, start, last_end);
+        offset_set_add_run(s, start, last_end);
     }
 }

@@ -16,11 +16,22 @@ struct offset_set {
 
 void offset_set_init(struct offset_set *s); /* allocates nothing */
 void offset_set_fini(struct offset_set *s);
-bool offset_set_add(struct offset_set *s, uint64_t offset); /* false: was there */
+bool offset_set_add(struct offset_set *s, uint64_t offset);                  /* false: was there */
+void offset_set_add_run(struct offset_set *s, uint64_t start, uint64_t end); /* [start, end) */
+bool offset_set_remove(struct offset_set *s, uint64_t offset); /* false: was not there */
 bool offset_set_has(const struct offset_set *s, uint64_t offset);
 void offset_set_remove_below(struct offset_set *s, uint64_t offset);
 void offset_set_clear(struct offset_set *s);
+void offset_set_copy(struct offset_set *to, const struct offset_set *from); /* `to` is empty */
+bool offset_set_meets(const struct offset_set *a,
+                      const struct offset_set *b); /* have one in common */
 uint64_t offset_set_count(const struct offset_set *s);
+static inline bool offset_set_is_empty(const struct offset_set *s)
+{
+    return s->block_count == 0;
+}
+uint64_t offset_set_count_common(const struct offset_set *a, const struct offset_set *b);
+uint64_t offset_set_count_between(const struct offset_set *s, uint64_t start, uint64_t end);
 /* The smallest offset >= from that is *not* in the set. */
 uint64_t offset_set_next_gap(const struct offset_set *s, uint64_t from);
 /* The smallest member >= from; false if there is none. */

@@ -21,14 +21,51 @@ static bool in_scope(const struct query *q, struct span name)
     return name.size > scope.size && memcmp(name.data, scope.data, scope.size) == 0;
 }
 
-static void describe_topic(const struct topic *t, bool with_partitions, struct arena *arena,
-                           struct topic_info *out)
+/* Of the visible messages of each priority, how many this group has done. */
+static void count_done(const struct group_partition *gp, uint64_t done[PRIORITY_COUNT])
+{
+    const struct partition *p = gp->partition;
+    const struct exceptions *e = p->exceptions;
+    uint64_t end = gp->position < p->next_offset ? gp->position : p->next_offset;
+    if (end < p->start_offset)
+        end = p->start_offset;
+    uint64_t normal = end - p->start_offset + offset_set_count(&gp->done);
+    if (e != NULL)
+        normal -= offset_set_count_between(&e->hidden, p->start_offset, end) +
+                  offset_set_count_common(&e->hidden, &gp->done);
+    for (unsigned i = 0; e != NULL && i < PRIORITY_COUNT; i++) {
+        done[i] = offset_set_count_between(&e->lanes[i], p->start_offset, end) +
+                  offset_set_count_common(&e->lanes[i], &gp->done);
+        normal -= done[i];
+    }
+    done[PRIORITY_NORMAL] = normal;
+}
+
+/* The group that is furthest tells, priority by priority. */
+static void describe_done(const struct partition *p, struct partition_info *out)
+{
+    for (const struct group_partition *gp = p->readers; gp != NULL; gp = gp->next_reader) {
+        uint64_t done[PRIORITY_COUNT] = {0};
+        count_done(gp, done);
+        for (unsigned i = 0; i < PRIORITY_COUNT; i++) {
+            CHECK(done[i] <= out->by_priority[i]);
+            if (done[i] > out->done_by_priority[i])
+                out->done_by_priority[i] = done[i];
+        }
+    }
+}
+
+static void describe_topic(const struct machine *m, const struct topic *t, bool with_partitions,
+                           struct arena *arena, struct topic_info *out)
 {
     *out = (struct topic_info){.name = copy_text(arena, t->name),
                                .id = t->id,
                                .partition_count = t->partition_count,
                                .settings = t->settings,
-                               .created_us = t->created_us};
+                               .created_us = t->created_us,
+                               .totals = t->totals,
+                               .has_dead_letter_topic =
+                                   machine_find_topic(m, topic_dead_letter_name(t, arena)) != NULL};
     if (!with_partitions)
         return;
     out->partitions = arena_array(arena, t->partition_count, sizeof *out->partitions);
@@ -40,6 +77,12 @@ static void describe_topic(const struct topic *t, bool with_partitions, struct a
             .message_count = p->message_count,
             .size_bytes = p->size_bytes,
         };
+        for (unsigned priority = 0; priority < PRIORITY_COUNT; priority++)
+            out->partitions[i].by_priority[priority] =
+                partition_priority_count(p, (enum priority)priority);
+        describe_done(p, &out->partitions[i]);
+        if (p->exceptions != NULL)
+            out->partitions[i].pending_count = due_index_count(&p->exceptions->due);
     }
 }
 
@@ -53,7 +96,7 @@ static void query_one_topic(const struct machine *m, const struct query *q, stru
     }
     out->topics = arena_new(arena, struct topic_info);
     out->topic_count = 1;
-    describe_topic(t, q->type == QUERY_TOPIC, arena, out->topics);
+    describe_topic(m, t, q->type == QUERY_TOPIC, arena, out->topics);
 }
 
 static int compare_topics(const void *left, const void *right)
@@ -71,7 +114,7 @@ static void query_topics(const struct machine *m, const struct query *q, struct 
     out->topics = arena_array(arena, count, sizeof *out->topics);
     for (uint32_t i = 0; i < m->topic_count; i++) {
         if (in_scope(q, topic_name(m->topics[i])))
-            describe_topic(m->topics[i], true, arena, &out->topics[out->topic_count++]);
+            describe_topic(m, m->topics[i], true, arena, &out->topics[out->topic_count++]);
     }
     qsort(out->topics, out->topic_count, sizeof *out->topics, compare_topics);
 }
@@ -229,7 +272,13 @@ void machine_query(const struct machine *m, const struct query *q, struct arena 
         break;
     case QUERY_TOPIC:
     case QUERY_RESOLVE:
+    case QUERY_IN_FLIGHT: /* delivery adds the rest */
         query_one_topic(m, q, arena, out);
+        break;
+    case QUERY_DELAYED:
+        query_one_topic(m, q, arena, out);
+        if (out->status == ST_OK)
+            query_delayed(machine_find_topic(m, q->name), q, arena, out);
         break;
     case QUERY_GROUPS:
         query_groups(m, q, arena, out);

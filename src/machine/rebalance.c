@@ -118,7 +118,8 @@ static bool hand_over(struct group *g, struct partition *p, struct member *owner
     uint32_t known = g->partition_count;
     struct group_partition *gp = group_need_partition(g, p);
     if (g->partition_count != known)
-        gp->position = owner->from_latest ? p->next_offset : p->start_offset;
+        gp->position =
+            group_partition_next_open(gp, owner->from_latest ? p->next_offset : p->start_offset);
     bool moved = gp->owner != owner;
     gp->owner = owner;
     return moved;

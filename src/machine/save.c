@@ -10,7 +10,7 @@
 #include "std/check.h"
 
 enum {
-    VERSION = 1,
+    VERSION = 2,    /* 1 is read, too: it had no priorities, delays and deliveries */
     OWNER_NONE = 0, /* else rank + 1 */
     /* The least that one of them takes, so that a count is never trusted beyond the bytes. */
     PARTITION_SIZE = 4 * 8,
@@ -19,9 +19,38 @@ enum {
     GROUP_PARTITION_SIZE_MIN = 4 + 4 + 4 + 8 + 1,
     DEPARTED_SIZE_MIN = 3 + 8,
     GROUP_SIZE_MIN = 4 + 3 + 4 + 8 + 8 + 4 + 4 + 4,
+    RETRY_SIZE_MIN = 8 + 4 + 8 + 1 + 8 + 2,
 };
-/* How many chunks of 65,536 offsets the done sets of an image may touch, all together. */
-#define DONE_CHUNKS_MAX (1ULL << 20)
+/* How many chunks of 65,536 offsets the sets of an image may touch, all together. */
+#define CHUNKS_MAX (1ULL << 20)
+
+static void save_exceptions(const struct partition *p, struct buf *out)
+{
+    const struct exceptions *e = p->exceptions;
+    wire_put_u8(out, e != NULL);
+    if (e == NULL)
+        return;
+    for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++) {
+        wire_put_u64(out, e->counts[lane]);
+        offset_set_save(&e->lanes[lane], out);
+    }
+    offset_set_save(&e->gone, out);
+    due_index_save(&e->due, out); /* hidden: these, and what is gone */
+}
+
+static void save_totals(const struct topic_totals *totals, struct buf *out)
+{
+    wire_put_u64(out, totals->acked);
+    wire_put_u64(out, totals->nacked);
+    wire_put_u64(out, totals->rejected);
+    wire_put_u64(out, totals->dead_rejected);
+    wire_put_u64(out, totals->dead_max_retries);
+    wire_put_u64(out, totals->dropped);
+    wire_put_u64(out, totals->scheduled);
+    wire_put_u64(out, totals->scheduled_delay_us);
+    wire_put_u64(out, totals->due);
+    wire_put_u64(out, totals->cancelled);
+}
 
 static void save_topic(const struct topic *t, struct buf *out)
 {
@@ -29,6 +58,7 @@ static void save_topic(const struct topic *t, struct buf *out)
     wire_put_string(out, topic_name(t));
     wire_put_i64(out, t->created_us);
     topic_settings_encode(&t->settings, out);
+    save_totals(&t->totals, out);
     wire_put_u32(out, t->round_robin);
     wire_put_u32(out, t->partition_count);
     for (uint32_t i = 0; i < t->partition_count; i++) {
@@ -37,6 +67,7 @@ static void save_topic(const struct topic *t, struct buf *out)
         wire_put_u64(out, p->next_offset);
         wire_put_u64(out, p->message_count);
         wire_put_u64(out, p->size_bytes);
+        save_exceptions(p, out);
     }
 }
 
@@ -53,6 +84,34 @@ static void save_member(const struct member *member, struct buf *out)
     wire_put_u8(out, member->from_latest);
     wire_put_i64(out, member->joined_us);
     wire_put_u32(out, member->changed_generation);
+    wire_put_u32(out, member->deliveries_max);
+}
+
+static int by_offset(const void *left, const void *right)
+{
+    const struct retry *a = *(struct retry *const *)left, *b = *(struct retry *const *)right;
+    return (a->offset > b->offset) - (a->offset < b->offset);
+}
+
+/* In an order that does not depend on how they came about. */
+static void save_retries(const struct group_partition *gp, struct buf *out)
+{
+    wire_put_u32(out, gp->retry_count);
+    if (gp->retry_count == 0)
+        return;
+    struct retry **sorted = alloc_array(gp->retry_count, sizeof(struct retry *));
+    memcpy(sorted, gp->retries, gp->retry_count * sizeof(struct retry *));
+    qsort(sorted, gp->retry_count, sizeof(struct retry *), by_offset);
+    for (uint32_t i = 0; i < gp->retry_count; i++) {
+        const struct retry *retry = sorted[i];
+        wire_put_u64(out, retry->offset);
+        wire_put_u32(out, retry->delivery_count);
+        wire_put_i64(out, retry->not_before_us);
+        wire_put_u8(out, retry->returned);
+        wire_put_i64(out, retry->first_us);
+        wire_put_string(out, span_of(retry->reason, retry->reason_size));
+    }
+    free(sorted);
 }
 
 static void save_group(const struct group *g, struct buf *out)
@@ -73,6 +132,9 @@ static void save_group(const struct group *g, struct buf *out)
         wire_put_u32(out, gp->owner == NULL ? OWNER_NONE : gp->owner->rank + 1);
         wire_put_u64(out, gp->position);
         offset_set_save(&gp->done, out);
+        offset_set_save(&gp->out, out);
+        wire_put_i64(out, gp->out_until_us);
+        save_retries(gp, out);
     }
     wire_put_u32(out, g->departed_count);
     for (uint32_t i = 0; i < g->departed_count; i++) {
@@ -94,6 +156,7 @@ void machine_save(const struct machine *m, struct buf *out)
     wire_put_u32(out, m->group_count);
     for (uint32_t i = 0; i < m->group_count; i++)
         save_group(m->groups[i], out);
+    resolved_book_save(&m->resolved, out);
 }
 
 uint64_t machine_digest(const struct machine *m)
@@ -109,12 +172,53 @@ uint64_t machine_digest(const struct machine *m)
 /* Loading. What a thing cannot be linked in with (its id, its name, who refers to it) is checked
  * before; every other rule by machine_find_broken() at the end. */
 
-static void load_topic(struct machine *m, struct wire_reader *r)
+static void load_exceptions(struct partition *p, struct wire_reader *r, uint64_t *chunk_budget)
+{
+    if (r->version == 1 || !wire_get_bool(r))
+        return;
+    struct exceptions *e = partition_need_exceptions(p);
+    for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++) {
+        e->counts[lane] = wire_get_u64(r);
+        offset_set_load(&e->lanes[lane], r, p->next_offset, chunk_budget);
+    }
+    offset_set_load(&e->gone, r, p->next_offset, chunk_budget);
+    due_index_load(&e->due, r, p->next_offset);
+    if (!wire_ok(r))
+        return;
+    offset_set_copy(&e->hidden, &e->gone);
+    struct due_entry pending[64];
+    uint32_t count = 0;
+    for (uint64_t skip = 0; (count = due_index_list(&e->due, skip, 64, pending)) > 0; skip += count)
+        for (uint32_t i = 0; i < count; i++)
+            wire_expect(r, offset_set_add(&e->hidden, pending[i].offset));
+    p->topic->pending_count += due_index_count(&e->due);
+}
+
+static struct topic_totals load_totals(struct wire_reader *r)
+{
+    struct topic_totals totals = {0};
+    if (r->version == 1)
+        return totals;
+    totals.acked = wire_get_u64(r);
+    totals.nacked = wire_get_u64(r);
+    totals.rejected = wire_get_u64(r);
+    totals.dead_rejected = wire_get_u64(r);
+    totals.dead_max_retries = wire_get_u64(r);
+    totals.dropped = wire_get_u64(r);
+    totals.scheduled = wire_get_u64(r);
+    totals.scheduled_delay_us = wire_get_u64(r);
+    totals.due = wire_get_u64(r);
+    totals.cancelled = wire_get_u64(r);
+    return totals;
+}
+
+static void load_topic(struct machine *m, struct wire_reader *r, uint64_t *chunk_budget)
 {
     uint32_t id = wire_get_u32(r);
     struct span name = qualified_name_decode(r);
     int64_t created_us = wire_get_i64(r);
     struct topic_settings settings = topic_settings_decode(r);
+    struct topic_totals totals = load_totals(r);
     uint32_t round_robin = wire_get_u32(r);
     uint32_t partition_count = wire_get_count(r, 1, PARTITIONS_MAX, PARTITION_SIZE);
     wire_expect(r, m->topic_count == 0 || m->topics[m->topic_count - 1]->id < id);
@@ -124,6 +228,7 @@ static void load_topic(struct machine *m, struct wire_reader *r)
     struct topic *t = topic_new(id, name, partition_count);
     t->created_us = created_us;
     t->settings = settings;
+    t->totals = totals;
     t->round_robin = round_robin;
     for (uint32_t i = 0; i < partition_count; i++) {
         struct partition *p = &t->partitions[i];
@@ -132,6 +237,8 @@ static void load_topic(struct machine *m, struct wire_reader *r)
         p->message_count = wire_get_u64(r);
         p->size_bytes = wire_get_u64(r);
         wire_expect(r, p->next_offset <= OFFSET_MAX);
+        if (wire_ok(r))
+            load_exceptions(p, r, chunk_budget);
     }
     machine_add_topic(m, t);
 }
@@ -157,6 +264,27 @@ static void load_member(struct machine *m, struct group *g, struct wire_reader *
     member->from_latest = wire_get_bool(r);
     member->joined_us = wire_get_i64(r);
     member->changed_generation = wire_get_u32(r);
+    member->deliveries_max = r->version == 1 ? 0 : wire_get_u32(r);
+}
+
+static void load_retries(struct group_partition *gp, struct wire_reader *r)
+{
+    uint32_t count = wire_get_count(r, 0, UINT32_MAX, RETRY_SIZE_MIN);
+    uint64_t least = gp->position;
+    for (uint32_t i = 0; i < count && wire_ok(r); i++) {
+        uint64_t offset = wire_get_u64(r);
+        wire_expect(r, offset >= least && offset < gp->partition->next_offset);
+        wire_expect(r, wire_ok(r) && !group_partition_is_done(gp, offset));
+        if (!wire_ok(r))
+            return;
+        least = offset + 1;
+        struct retry *retry = group_partition_need_retry(gp, offset);
+        retry->delivery_count = wire_get_u32(r);
+        retry->not_before_us = wire_get_i64(r);
+        retry->returned = wire_get_bool(r);
+        retry->first_us = wire_get_i64(r);
+        retry_set_reason(retry, wire_get_string(r, 0, REASON_SIZE_MAX));
+    }
 }
 
 static void load_group_partition(struct machine *m, struct group *g, struct wire_reader *r,
@@ -178,6 +306,11 @@ static void load_group_partition(struct machine *m, struct group *g, struct wire
     gp->owner = owner == OWNER_NONE ? NULL : g->members[owner - 1];
     gp->position = position;
     offset_set_load(&gp->done, r, gp->partition->next_offset, chunk_budget);
+    if (r->version == 1 || !wire_ok(r))
+        return;
+    offset_set_load(&gp->out, r, gp->partition->next_offset, chunk_budget);
+    gp->out_until_us = wire_get_i64(r);
+    load_retries(gp, r);
 }
 
 static void load_group(struct machine *m, struct wire_reader *r, uint64_t *chunk_budget)
@@ -215,18 +348,22 @@ enum status machine_load(struct machine *m, struct span bytes)
     CHECK(m->applied_index == 0 && m->topic_count == 0 && m->group_count == 0);
     struct wire_reader r;
     wire_reader_init(&r, bytes);
-    wire_expect(&r, wire_get_u32(&r) == VERSION);
+    uint32_t version = wire_get_u32(&r);
+    wire_expect(&r, version >= 1 && version <= VERSION);
+    r.version = (uint16_t)version;
     m->applied_index = wire_get_u64(&r);
     m->time_us = wire_get_i64(&r);
     m->next_topic_id = wire_get_u32(&r);
     m->next_group_id = wire_get_u32(&r);
     uint32_t count = wire_get_count(&r, 0, TOPICS_MAX, TOPIC_SIZE_MIN);
+    uint64_t chunk_budget = CHUNKS_MAX;
     for (uint32_t i = 0; i < count && wire_ok(&r); i++)
-        load_topic(m, &r);
-    uint64_t chunk_budget = DONE_CHUNKS_MAX;
+        load_topic(m, &r, &chunk_budget);
     count = wire_get_count(&r, 0, GROUPS_MAX, GROUP_SIZE_MIN);
     for (uint32_t i = 0; i < count && wire_ok(&r); i++)
         load_group(m, &r, &chunk_budget);
+    if (version > 1 && wire_ok(&r))
+        resolved_book_load(&m->resolved, &r, m->time_us);
     if (!wire_at_end(&r) || machine_find_broken(m) != NULL)
         return ST_CORRUPT;
     return ST_OK;

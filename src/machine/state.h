@@ -4,6 +4,7 @@
 #define MACHINE_STATE_H
 
 #include "machine/machine.h"
+#include "machine/resolved.h"
 #include "std/map.h"
 
 struct machine {
@@ -19,6 +20,7 @@ struct machine {
     uint32_t group_count;
     uint32_t group_capacity;
     uint64_t partition_total;
+    struct resolved_book resolved;
     struct map topics_by_name;
     struct map topics_by_id;
     struct map groups_by_name;
@@ -44,6 +46,21 @@ struct topic *topic_new(uint32_t id, struct span name, uint32_t partition_count)
 void topic_free(struct topic *t);
 void machine_add_topic(struct machine *m, struct topic *t); /* takes t; its id is the highest */
 void machine_remove_topic(struct machine *m, struct topic *t);
+/* A new topic with the next id, as TOPIC_CREATE makes it. NULL: there are too many. */
+struct topic *machine_create_topic(struct machine *m, struct span name, uint32_t partition_count,
+                                   const struct topic_settings *settings);
+
+/* partition.c */
+void partition_fini(struct partition *p);
+struct exceptions *partition_need_exceptions(struct partition *p);
+/* How many records of the batch, which was decoded, are delayed beyond the machine's time. */
+uint32_t partition_count_delayed(const struct machine *m, struct span batch,
+                                 const struct batch_header *header);
+/* Gives the batch its offsets, counts it in, and appends it. */
+uint64_t partition_append(struct machine *m, struct partition *p, struct span batch);
+/* Visible or pending before, gone now: no group waits for it any more. */
+void partition_make_gone(struct machine *m, struct partition *p, uint64_t offset,
+                         enum priority priority);
 
 /* group.c */
 struct group *group_new(uint32_t id, struct span name);
@@ -58,6 +75,21 @@ struct group_partition *group_need_partition(struct group *g, struct partition *
 void group_add_departed(struct group *g, struct span member_id, int64_t now_us);
 void group_load_departed(struct group *g, struct span member_id, int64_t time_us); /* as it was */
 void group_partition_free(struct group_partition *gp);
+
+/* progress.c */
+
+/* The first offset >= from that is neither done nor gone. */
+uint64_t group_partition_next_open(const struct group_partition *gp, uint64_t from);
+/* Marks a message that is not done as such. True: the position rose. */
+bool group_partition_mark_done(struct group_partition *gp, uint64_t offset);
+/* The message has become gone: the position may rise. */
+void group_partition_lose(struct group_partition *gp, uint64_t offset);
+/* Where a commit puts it, to and fro. */
+void group_partition_set_position(struct group_partition *gp, uint64_t offset);
+struct retry *group_partition_need_retry(struct group_partition *gp, uint64_t offset);
+void group_partition_drop_retry(struct group_partition *gp, uint64_t offset); /* if there is one */
+void group_partition_clear_retries(struct group_partition *gp);
+void retry_set_reason(struct retry *retry, struct span reason);
 bool member_subscribes(const struct member *member, uint32_t topic_id);
 /* Takes topic_ids, ascending. */
 void member_subscribe(struct member *member, uint32_t *topic_ids, uint32_t topic_count);
@@ -76,6 +108,10 @@ void group_drop_topic(struct machine *m, struct group *g, const struct topic *t)
 /* query.c: what a member reads, copied into the arena; *out_count of them. */
 struct assigned *member_copy_assigned(const struct member *member, struct arena *arena,
                                       uint32_t *out_count);
+
+/* query_delayed.c */
+void query_delayed(const struct topic *t, const struct query *q, struct arena *arena,
+                   struct query_result *out);
 
 /* invariants.c: NULL, or which invariant does not hold. */
 const char *machine_find_broken(const struct machine *m);

@@ -1,5 +1,6 @@
 #include "machine/topic.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "machine/state.h"
@@ -23,6 +24,8 @@ struct topic *topic_new(uint32_t id, struct span name, uint32_t partition_count)
 
 void topic_free(struct topic *t)
 {
+    for (uint32_t i = 0; i < t->partition_count; i++)
+        partition_fini(&t->partitions[i]);
     free(t->partitions);
     free(t->name);
     free(t);
@@ -52,4 +55,34 @@ void machine_remove_topic(struct machine *m, struct topic *t)
     memmove(&m->topics[i], &m->topics[i + 1], (m->topic_count - i) * sizeof(struct topic *));
     m->partition_total -= t->partition_count;
     topic_free(t);
+}
+
+struct topic *machine_create_topic(struct machine *m, struct span name, uint32_t partition_count,
+                                   const struct topic_settings *settings)
+{
+    if (m->topic_count >= TOPICS_MAX || m->partition_total + partition_count > PARTITIONS_TOTAL_MAX)
+        return NULL;
+    struct topic *t = topic_new(m->next_topic_id, name, partition_count);
+    CHECK(m->next_topic_id < UINT32_MAX);
+    m->next_topic_id++;
+    t->settings = *settings;
+    t->created_us = m->time_us;
+    machine_add_topic(m, t);
+    EFFECT(m, topic_created, t);
+    return t;
+}
+
+struct span topic_dead_letter_name(const struct topic *t, struct arena *arena)
+{
+    const size_t size = strlen(t->name), suffix_size = strlen(DEAD_LETTER_SUFFIX);
+    char *name = arena_alloc(arena, size + suffix_size + 1);
+    int written = snprintf(name, size + suffix_size + 1, "%s" DEAD_LETTER_SUFFIX, t->name);
+    CHECK(written >= 0 && (size_t)written == size + suffix_size);
+    return span_of(name, size + suffix_size);
+}
+
+bool topic_is_dead_letter(const struct topic *t)
+{
+    const size_t size = strlen(t->name), suffix = strlen(DEAD_LETTER_SUFFIX);
+    return size > suffix && memcmp(t->name + size - suffix, DEAD_LETTER_SUFFIX, suffix) == 0;
 }

@@ -230,6 +230,9 @@ bool config_load(struct config *c, int argc, char *const *argv, struct buf *prob
     parse_listen(c, problems);
     if (c->retention_hours == 0)
         buf_put_text(problems, "topics-retentionhours: must be at least 1, or -1 for unlimited\n");
+    if (c->dead_letter_hours == 0)
+        buf_put_text(problems,
+                     "delivery-dlqretentionhours: must be at least 1, or -1 for unlimited\n");
     return problems->size == before;
 }
 

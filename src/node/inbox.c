@@ -39,20 +39,34 @@ static bool inbox_reserve(struct inbox *in, uint64_t bytes)
     return true;
 }
 
-bool inbox_push(struct inbox *in, struct op *op)
+static void push(struct inbox *in, struct op *op)
 {
-    op->inbox_bytes = op->record.capacity;
-    if (!inbox_reserve(in, op->inbox_bytes))
-        return false;
     /* Read before the push: afterwards the op is the shard's. */
-    bool is_journalled = op->kind == OP_COMMAND || op->kind == OP_ACK;
+    bool is_journalled =
+        op->kind == OP_COMMAND || op->kind == OP_ACK || op->kind == OP_DEAD_LETTERS;
     op->next = atomic_load_explicit(&in->head, memory_order_relaxed);
     while (!atomic_compare_exchange_weak(&in->head, &op->next, op))
         continue;
     int sleep = atomic_load(&in->sleep);
     if (sleep == INBOX_ASLEEP || (sleep == INBOX_ASLEEP_FOR_DISK && !is_journalled))
         inbox_wake(in);
+}
+
+bool inbox_push(struct inbox *in, struct op *op)
+{
+    op->inbox_bytes = op->record.capacity;
+    if (!inbox_reserve(in, op->inbox_bytes))
+        return false;
+    push(in, op);
     return true;
+}
+
+void inbox_push_own(struct inbox *in, struct op *op)
+{
+    op->inbox_bytes = op->record.capacity;
+    atomic_fetch_add(&in->op_count, 1);
+    atomic_fetch_add(&in->byte_count, op->inbox_bytes);
+    push(in, op);
 }
 
 void inbox_done(struct inbox *in, const struct op *op)

@@ -28,6 +28,8 @@ void inbox_init(struct inbox *in);
 void inbox_fini(struct inbox *in);
 /* Any thread. False: it is full, nothing happened. An op counts until inbox_done(). */
 bool inbox_push(struct inbox *in, struct op *op);
+/* The same for an op of the broker's own, whose number has a bound elsewhere: never refused. */
+void inbox_push_own(struct inbox *in, struct op *op);
 /* The op is answered: its place is free again. Before its done(). */
 void inbox_done(struct inbox *in, const struct op *op);
 struct op *inbox_take_all(struct inbox *in); /* oldest first, linked by next; NULL: none */

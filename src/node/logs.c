@@ -97,6 +97,15 @@ static void slot_push(struct log_slot ***slots, uint32_t *count, uint32_t *capac
     (*slots)[(*count)++] = slot;
 }
 
+void logs_wake(struct logs *l, const struct partition *partition)
+{
+    struct log_slot *slot = logs_slot(partition);
+    if (slot->woken || list_empty(&slot->waiters))
+        return;
+    slot->woken = true;
+    slot_push(&l->woken, &l->woken_count, &l->woken_capacity, slot);
+}
+
 void logs_append(struct logs *l, struct partition *partition, uint64_t base_offset, int64_t time_us,
                  struct span batch)
 {
@@ -105,10 +114,7 @@ void logs_append(struct logs *l, struct partition *partition, uint64_t base_offs
     struct log_slot *slot = logs_slot(partition);
     l->failed = partition_log_append(slot->log, batch, base_offset, time_us);
     l->buffered_bytes += batch.size;
-    if (!slot->woken && !list_empty(&slot->waiters)) {
-        slot->woken = true;
-        slot_push(&l->woken, &l->woken_count, &l->woken_capacity, slot);
-    }
+    logs_wake(l, partition);
     if (!slot->buffered) {
         slot->buffered = true;
         slot_push(&l->buffered, &l->buffered_count, &l->buffered_capacity, slot);

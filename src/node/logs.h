@@ -31,7 +31,7 @@ struct logs {
     struct log_slot **buffered; /* owned array of the slots that are */
     uint32_t buffered_count, buffered_capacity;
     uint64_t buffered_bytes; /* appended since the last flush of all */
-    struct log_slot **woken; /* owned array of slots with waiters that were appended to */
+    struct log_slot **woken; /* owned array of slots with waiters that were woken */
     uint32_t woken_count, woken_capacity;
     struct log_slot **dirty; /* owned array of the slots that are disk_dirty */
     uint32_t dirty_count, dirty_capacity;
@@ -49,6 +49,8 @@ enum status logs_open_topic(struct logs *l, struct topic *topic);
 void logs_close_topic(struct logs *l, const struct topic *topic, bool drop);
 void logs_append(struct logs *l, struct partition *partition, uint64_t base_offset, int64_t time_us,
                  struct span batch);
+/* The partition has something to show to parked fetches. */
+void logs_wake(struct logs *l, const struct partition *partition);
 /* Writes out everything appended so far. Errors: ST_IO, remembered in l->failed. */
 enum status logs_flush(struct logs *l);
 /* True when so much is buffered that logs_flush() is due. */

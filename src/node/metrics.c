@@ -42,6 +42,11 @@ struct slot {
 struct topic_slot {
     atomic_ullong published;
     atomic_ullong consumed;
+    atomic_ullong events[METRICS_EVENTS];
+    struct {
+        atomic_ullong count;
+        atomic_ullong sum_us;
+    } waits[PRIORITY_COUNT];
     uint8_t apart[LINE_SIZE];
 };
 
@@ -197,6 +202,24 @@ void metrics_acked(struct metrics *m, uint64_t count, int64_t latency_us)
     observe(&slot->ack, latency_us);
 }
 
+void metrics_event(struct metrics *m, struct span topic, enum metrics_event event)
+{
+    CHECK((unsigned)event < METRICS_EVENTS);
+    add(&find_or_add(m, topic)->slots[own_slot()].events[event], 1);
+}
+
+void metrics_waited(struct metrics *m, struct span topic,
+                    const struct metrics_wait waits[PRIORITY_COUNT])
+{
+    struct topic_slot *slot = &find_or_add(m, topic)->slots[own_slot()];
+    for (unsigned p = 0; p < PRIORITY_COUNT; p++) {
+        if (waits[p].count == 0)
+            continue;
+        add(&slot->waits[p].count, waits[p].count);
+        add(&slot->waits[p].sum_us, waits[p].sum_us);
+    }
+}
+
 void metrics_failed(struct metrics *m, struct span topic, enum status reason, uint64_t count)
 {
     CHECK((unsigned)reason < ST_COUNT);
@@ -237,8 +260,15 @@ static void read_topic(const struct topic *t, struct metrics_topic *out)
 {
     *out = (struct metrics_topic){.name = t->name};
     for (unsigned i = 0; i < SLOTS; i++) {
-        out->published += read_counter(&t->slots[i].published);
-        out->consumed += read_counter(&t->slots[i].consumed);
+        const struct topic_slot *slot = &t->slots[i];
+        out->published += read_counter(&slot->published);
+        out->consumed += read_counter(&slot->consumed);
+        for (unsigned e = 0; e < METRICS_EVENTS; e++)
+            out->events[e] += read_counter(&slot->events[e]);
+        for (unsigned p = 0; p < PRIORITY_COUNT; p++) {
+            out->waits[p].count += read_counter(&slot->waits[p].count);
+            out->waits[p].sum_us += read_counter(&slot->waits[p].sum_us);
+        }
     }
     for (unsigned i = 0; i < ST_COUNT; i++)
         out->failed[i] = read_counter(&t->failed[i]);

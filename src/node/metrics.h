@@ -13,11 +13,21 @@
 
 #include <stdint.h>
 
+#include "command/record_batch.h"
 #include "std/arena.h"
 #include "std/span.h"
 #include "std/status.h"
 
 enum { METRICS_TOPICS_MAX = 1000, METRICS_LATENCY_BOUNDS = 14, METRICS_HTTP_CLASSES = 5 };
+
+/* What became of a delivery, other than an ack; repeats of a request do not count. */
+enum metrics_event { METRICS_NACKED, METRICS_REJECTED, METRICS_EXTENDED, METRICS_EVENTS };
+
+/* How long messages of one priority waited for their first delivery. */
+struct metrics_wait {
+    uint64_t count;
+    uint64_t sum_us;
+};
 #define METRICS_OTHER "_other"
 
 /* Upper bounds of the latency buckets, ascending: 500 us to 10 s. */
@@ -39,6 +49,11 @@ void metrics_consumed(struct metrics *m, struct span topic, uint64_t messages, u
 void metrics_fetched(struct metrics *m, int64_t latency_us);
 /* One ack request and how many messages it acknowledged. */
 void metrics_acked(struct metrics *m, uint64_t count, int64_t latency_us);
+/* One delivery of the topic; METRICS_OTHER if that is not known any more. */
+void metrics_event(struct metrics *m, struct span topic, enum metrics_event event);
+/* Messages of one topic that were handed out for the first time. */
+void metrics_waited(struct metrics *m, struct span topic,
+                    const struct metrics_wait waits[PRIORITY_COUNT]);
 /* Messages that were not stored. Topics that nothing was published to or consumed from count as
  * METRICS_OTHER: names that clients make up take no place. */
 void metrics_failed(struct metrics *m, struct span topic, enum status reason, uint64_t count);
@@ -65,6 +80,8 @@ struct metrics_topic {
     uint64_t published;
     uint64_t consumed;
     uint64_t failed[ST_COUNT];
+    uint64_t events[METRICS_EVENTS];
+    struct metrics_wait waits[PRIORITY_COUNT];
 };
 
 void metrics_read_totals(const struct metrics *m, struct metrics_totals *out);

@@ -23,8 +23,15 @@ enum op_kind {
     OP_POLL,      /* poll */
     OP_RELEASE,   /* ack.receipts: leases given back uncounted */
     OP_ACK,       /* ack */
+    OP_RESOLVE,   /* resolve */
     OP_JOIN,      /* join */
     OP_HEARTBEAT, /* heartbeat */
+    OP_DEAD_LETTERS, /* the shard's own: dead_letters, whose command is in `record` */
+};
+
+struct hidden_run { /* first <= offset < end: pending or gone */
+    uint64_t first;
+    uint64_t end;
 };
 
 struct fetch_request {
@@ -36,6 +43,12 @@ struct fetch_request {
     uint64_t start_offset;
     uint64_t next_offset;
     struct log_range range; /* to be released; segment NULL: nothing at or beyond offset */
+    /* What of it is not to be shown: runs of hidden messages from `offset` on, ascending, in the
+     * op's arena. Below hidden_end they are all told; from there on, ask again. */
+    struct hidden_run *hidden;
+    uint32_t hidden_count;
+    uint64_t hidden_end;
+    bool pending; /* the message at `offset` waits for its time */
     /* The shard's, while the request is parked. */
     int64_t due_us;
     struct list_node parked;    /* of all parked fetches */
@@ -53,7 +66,7 @@ struct op {
     void *user;
     struct buf record;    /* OP_COMMAND */
     struct result result; /* OP_COMMAND */
-    enum status failed;   /* OP_COMMAND, OP_ACK: not ST_OK when the journal could not take it: no
+    enum status failed;   /* what is journalled: not ST_OK when the journal could not take it: no
                              other result */
     union {
         struct {
@@ -64,8 +77,10 @@ struct op {
         struct fetch_request fetch;
         struct poll_request poll;
         struct ack_request ack;
+        struct resolve_request resolve;
         struct join_request join;
         struct heartbeat_request heartbeat;
+        struct dead_letter_batch *dead_letters;
     };
 };
 

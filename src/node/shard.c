@@ -30,7 +30,8 @@ enum status shard_submit(struct shard *s, struct op *op)
 {
     if (atomic_load(&s->draining) && op->kind != OP_QUERY && op->kind != OP_RELEASE)
         return ST_NOT_READY;
-    bool writes = op->kind == OP_COMMAND || op->kind == OP_ACK || op->kind == OP_JOIN;
+    bool writes = op->kind == OP_COMMAND || op->kind == OP_ACK || op->kind == OP_RESOLVE ||
+                  op->kind == OP_JOIN;
     if (writes && atomic_load(&s->failed))
         return ST_DISK_ERROR;
     return inbox_push(&s->inbox, op) ? ST_OK : ST_BUSY;
@@ -222,7 +223,7 @@ static void shard_checkpoint(struct shard *s)
 static bool shard_is_idle(const struct shard *s)
 {
     return inbox_is_empty(&s->inbox) && s->queue.count == 0 && s->writing == NULL &&
-           s->filling == NULL;
+           s->filling == NULL && s->dead_letter_jobs == 0;
 }
 
 static bool shard_has_news(struct shard *s)

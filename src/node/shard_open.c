@@ -12,6 +12,7 @@
 #include "journal/snapshot.h"
 #include "node/logline.h"
 #include "node/shard_state.h"
+#include "node/topic_defaults.h"
 #include "std/alloc.h"
 #include "std/check.h"
 #include "std/clock.h"
@@ -37,6 +38,7 @@ static void effect_topic_deleted(void *user, const struct topic *topic)
             list_entry(node, struct fetch_request, slot_link)->wait_us = 0; /* answered when due */
     }
     s->waiters_due_us = 0;
+    delivery_on_topic_deleted(s->delivery, topic);
     logs_close_topic(&s->logs, topic, true);
 }
 
@@ -47,6 +49,30 @@ static void effect_append(void *user, struct partition *partition, uint64_t base
     logs_append(&s->logs, partition, base_offset, time_us, batch);
     if (!s->replaying)
         delivery_on_append(s->delivery, partition);
+}
+
+static void effect_became_visible(void *user, struct partition *partition,
+                                  const struct due_entry *entries, uint32_t count)
+{
+    struct shard *s = user;
+    if (s->replaying)
+        return;
+    logs_wake(&s->logs, partition);
+    delivery_on_became_visible(s->delivery, partition, entries, count);
+}
+
+static void effect_due_changed(void *user, struct partition *partition)
+{
+    struct shard *s = user;
+    if (!s->replaying)
+        delivery_on_due_changed(s->delivery, partition);
+}
+
+static void effect_became_gone(void *user, struct partition *partition, uint64_t offset)
+{
+    struct shard *s = user;
+    if (!s->replaying)
+        delivery_on_became_gone(s->delivery, partition, offset);
 }
 
 static void effect_group_changed(void *user, struct group *group)
@@ -249,11 +275,18 @@ static void shard_init(struct shard *s, const struct config *config)
         .member_gone = effect_member_gone,
         .group_deleted = effect_group_deleted,
         .position_moved = effect_position_moved,
+        .became_visible = effect_became_visible,
+        .due_changed = effect_due_changed,
+        .became_gone = effect_became_gone,
         .group_partition_gone = effect_group_partition_gone,
         .user = s,
     });
     struct delivery_options options = {
-        .submit = shard_submit_own, .connected = shard_connected, .user = s};
+        .submit = shard_submit_own,
+        .connected = shard_connected,
+        .dead_letter = shard_dead_letter,
+        .user = s,
+    };
     randombytes_buf(&options.boot_id, sizeof options.boot_id);
     s->delivery = delivery_new(s->machine, &options);
 }
@@ -284,6 +317,11 @@ enum status shard_open(const struct config *config, struct shard **out,
     }
     s->checkpointer =
         checkpointer_new(s->journal, s->snapshot_dir, s->logs.dir, shard_checkpoint_done, s);
+    s->dead_letters = dead_letters_new(&(struct dead_letters_options){
+        .settings = topic_dead_letter_settings(config),
+        .ready = shard_dead_letters_ready,
+        .user = s,
+    });
     log_line(LOG_INFO, "recovered",
              "snapshot_index=%" PRIu64 " applied_index=%" PRIu64 " took_ms=%" PRId64,
              s->snapshot_index, machine_applied_index(s->machine),
@@ -304,6 +342,7 @@ void shard_close(struct shard *s)
         return;
     CHECK(!s->started);
     checkpointer_free(s->checkpointer);
+    dead_letters_free(s->dead_letters);
     journal_close(s->journal);
     delivery_free(s->delivery);
     machine_each_topic(s->machine, close_topic, s);

@@ -12,6 +12,8 @@
 #include "std/alloc.h"
 #include "std/check.h"
 
+enum { HIDDEN_RUNS_MAX = 1024 }; /* told with one fetch */
+
 #define OP_OF(pointer, member)                                                                     \
     ((struct op *)(void *)((char *)(pointer)-offsetof(struct op, member)))
 
@@ -103,8 +105,35 @@ static void waiter_add(struct shard *s, struct op *op, int64_t now_us)
         s->waiters_due_us = f->due_us;
 }
 
+/* What of the partition is not to be shown, from the offset on. */
+static void fetch_tell_hidden(struct fetch_request *f, const struct partition *partition,
+                              struct arena *arena)
+{
+    f->hidden = NULL;
+    f->hidden_count = 0;
+    f->hidden_end = partition->next_offset;
+    f->pending =
+        partition_is_hidden(partition, f->offset) && !partition_is_gone(partition, f->offset);
+    if (partition->exceptions == NULL)
+        return;
+    const struct offset_set *hidden = &partition->exceptions->hidden;
+    uint64_t at = f->offset;
+    while (offset_set_next(hidden, at, &at)) {
+        if (f->hidden_count == HIDDEN_RUNS_MAX) {
+            f->hidden_end = at;
+            return;
+        }
+        if (f->hidden == NULL)
+            f->hidden = arena_array(arena, HIDDEN_RUNS_MAX, sizeof *f->hidden);
+        struct hidden_run *run = &f->hidden[f->hidden_count++];
+        run->first = at;
+        run->end = offset_set_next_gap(hidden, at);
+        at = run->end;
+    }
+}
+
 /* False: nothing to read yet, and the request may wait. */
-static bool fetch_answer(struct shard *s, struct fetch_request *f)
+static bool fetch_answer(struct shard *s, struct fetch_request *f, struct arena *arena)
 {
     f->range = (struct log_range){0};
     struct topic *topic = machine_find_topic(s->machine, f->topic);
@@ -125,12 +154,19 @@ static bool fetch_answer(struct shard *s, struct fetch_request *f)
         f->status = ST_IO;
         return true;
     }
-    return f->range.segment != NULL || f->wait_us <= 0 || f->offset > partition->next_offset;
+    uint64_t from = f->offset < f->start_offset ? f->start_offset : f->offset;
+    bool found = partition_skip_hidden(partition, from) < partition->next_offset;
+    if (!found && f->wait_us > 0 && f->offset <= partition->next_offset) {
+        log_range_release(&f->range);
+        return false;
+    }
+    fetch_tell_hidden(f, partition, arena);
+    return true;
 }
 
 static void waiter_answer(struct shard *s, struct op *op)
 {
-    if (fetch_answer(s, &op->fetch)) {
+    if (fetch_answer(s, &op->fetch, &op->arena)) {
         waiter_remove(op);
         shard_finish(s, op);
     }
@@ -175,6 +211,9 @@ static void dispatch_query(struct shard *s, struct op *op)
         delivery_fill_group_info(s->delivery, &op->query_result.groups[i]);
     if (op->query.type == QUERY_STATS)
         delivery_stats_get(s->delivery, &op->delivery_stats);
+    if (op->query.type == QUERY_IN_FLIGHT && op->query_result.status == ST_OK)
+        delivery_fill_in_flight(s->delivery, machine_find_topic(s->machine, op->query.name),
+                                &op->arena, &op->query_result.in_flight);
     shard_finish(s, op);
 }
 
@@ -193,6 +232,26 @@ static void dispatch_ack(struct shard *s, struct op *op, int64_t now_us)
     shard_enqueue(s, op, NULL);
 }
 
+static void resolve_done(struct resolve_request *resolve)
+{
+    struct op *op = OP_OF(resolve, resolve);
+    shard_finish(op->shard, op);
+}
+
+static void dispatch_resolve(struct shard *s, struct op *op, int64_t now_us)
+{
+    op->resolve.arena = &op->arena;
+    op->resolve.done = resolve_done;
+    if (delivery_resolve_begin(s->delivery, &op->resolve, now_us)) {
+        shard_finish(s, op);
+    } else if (op->resolve.command.release.entry_count > 0) {
+        buf_init(&op->record, JOURNAL_RECORD_SIZE_MAX);
+        command_encode(&op->resolve.command, &op->record);
+        CHECK(!op->record.overflowed);
+        shard_enqueue(s, op, NULL);
+    } /* else it is to be a dead letter: resolve_done() comes later */
+}
+
 static void dispatch_waiting(struct shard *s, struct op *op, int64_t now_us)
 {
     if (op->kind == OP_POLL) {
@@ -208,7 +267,7 @@ static void dispatch_waiting(struct shard *s, struct op *op, int64_t now_us)
     } else {
         if (atomic_load(&s->draining))
             op->fetch.wait_us = 0;
-        if (fetch_answer(s, &op->fetch))
+        if (fetch_answer(s, &op->fetch, &op->arena))
             shard_finish(s, op);
         else
             waiter_add(s, op, now_us);
@@ -227,6 +286,12 @@ void shard_dispatch(struct shard *s, struct op *op, int64_t now_us)
         break;
     case OP_ACK:
         dispatch_ack(s, op, now_us);
+        break;
+    case OP_RESOLVE:
+        dispatch_resolve(s, op, now_us);
+        break;
+    case OP_DEAD_LETTERS:
+        shard_dispatch_dead_letters(s, op, now_us);
         break;
     case OP_RELEASE:
         delivery_release(s->delivery, op->ack.receipts, op->ack.count, now_us);
@@ -282,8 +347,11 @@ enum status shard_apply(struct shard *s, uint64_t index, struct span record, str
         return ST_OK;
     }
     if (op == NULL) {
-        if (cmd.type == COMMAND_GROUP_JOIN)
-            delivery_on_joined(s->delivery, &cmd, &result, now_us);
+        delivery_on_own_applied(s->delivery, &cmd, &result, now_us);
+    } else if (op->kind == OP_RESOLVE) {
+        delivery_resolve_end(s->delivery, &op->resolve, &result, now_us);
+    } else if (op->kind == OP_DEAD_LETTERS) {
+        shard_dead_letters_applied(s, op, &result, now_us);
     } else if (op->kind == OP_ACK) {
         delivery_ack_end(s->delivery, &op->ack, &result, now_us);
     } else {

@@ -9,6 +9,7 @@
 #include "delivery/delivery.h"
 #include "journal/journal.h"
 #include "node/checkpoint.h"
+#include "node/dead_letters.h"
 #include "node/inbox.h"
 #include "node/logs.h"
 #include "node/shard.h"
@@ -48,6 +49,9 @@ struct shard {
     uint64_t checkpoint_index;    /* of the one being written */
     atomic_int checkpoint_result; /* CHECKPOINT_* */
 
+    struct dead_letters *dead_letters;
+    uint64_t dead_letter_jobs; /* with the worker, or on their way back */
+
     struct inbox inbox;
     struct pending_queue queue; /* commands that wait for room in a batch */
     struct flight flights[FLIGHTS];
@@ -81,6 +85,14 @@ void shard_run_waiters(struct shard *s, int64_t now_us); /* parked fetches that 
 void shard_wake_waiters(struct shard *s);                /* those whose partition got messages */
 bool shard_connected(void *user, struct poll_request *poll);
 void shard_submit_own(void *user, const struct command *cmd);
+
+/* shard_dead_letters.c */
+void shard_dead_letter(void *user, struct dead_letter_job *job); /* delivery's: to the worker */
+void shard_dead_letters_ready(void *user, struct dead_letter_batch *batch); /* worker's thread */
+/* The batch comes back: what could not be read is answered, the rest is journalled. */
+void shard_dispatch_dead_letters(struct shard *s, struct op *op, int64_t now_us);
+void shard_dead_letters_applied(struct shard *s, struct op *op, const struct result *result,
+                                int64_t now_us);
 
 /* shard.c */
 void shard_journal_done(void *user, struct journal_batch *batch, enum status st);

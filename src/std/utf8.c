@@ -61,6 +61,15 @@ size_t utf8_valid_size(struct span text)
     return at;
 }
 
+struct span utf8_cut(struct span text, size_t size_max)
+{
+    size_t size = text.size;
+    if (size > size_max)
+        for (size = size_max; size > 0 && (text.data[size] & 0xC0) == 0x80;)
+            size--;
+    return span_of(text.data, size);
+}
+
 size_t utf8_put(uint8_t *out, uint32_t scalar)
 {
     CHECK(scalar <= 0x10ffff);

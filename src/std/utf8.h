@@ -16,6 +16,9 @@ static inline bool utf8_valid(struct span text)
     return utf8_valid_size(text) == text.size;
 }
 
+/* The most of a valid text that is whole characters and at most size_max bytes. */
+struct span utf8_cut(struct span text, size_t size_max);
+
 /* Writes the 1..4 bytes of a Unicode scalar value to `out` and returns how many they are. */
 size_t utf8_put(uint8_t *out, uint32_t scalar);
 

@@ -24,6 +24,7 @@ void wire_put_string(struct buf *out, struct span s); /* at most 65535 bytes */
 struct wire_reader {
     struct span left; /* borrowed: what was not read yet */
     bool failed;
+    uint16_t version; /* the caller's: of the layout that is read */
 };
 
 void wire_reader_init(struct wire_reader *r, struct span bytes);

@@ -296,6 +296,9 @@ static inline void publish_check_body(struct publish_builder *b, struct span bod
     struct arena arena;
     struct buf record;
     struct publish_plan plan = {0};
+    const struct publish_target target = {.topic_id = PUBLISH_CHECK_TOPIC_ID,
+                                          .partition_count = partitions,
+                                          .delayed_room = UINT64_MAX};
     const char *detail = NULL;
     arena_init(&arena);
     buf_init(&record, BATCH_SIZE_MAX);
@@ -304,8 +307,7 @@ static inline void publish_check_body(struct publish_builder *b, struct span bod
     CHECK((st == ST_OK) == (detail == NULL));
     struct publish_decoded decoded = {0};
     if (st == ST_OK) {
-        CHECK(publish_builder_build(b, PUBLISH_CHECK_TOPIC_ID, partitions, &arena, &record,
-                                    &plan) == ST_OK);
+        CHECK(publish_builder_build(b, &target, &arena, &record, &plan) == ST_OK);
         CHECK((plan.stored_count == 0) == (record.size == 0));
     }
     if (record.size > 0) {

@@ -1,11 +1,19 @@
+/* Topics of the naive machine: names, messages, and what becomes of them for all groups alike. */
 #include "tests/property/model.h"
-
-#include <stdlib.h>
 
 #include "std/check.h"
 
-static const char *const topic_names[MODEL_TOPICS] = {"t0", "t1", "acme/t0", "acme/t3", "t10"};
+static const char *const topic_names[MODEL_TOPICS] = {
+    "t0", "acme/t0", "acme/t3", "t10", "t0.dlq", "acme/t0.dlq", "acme/t3.dlq", "t10.dlq"};
 static const char *const group_names[MODEL_GROUPS] = {"g0", "acme/g0", "g1"};
+
+void model_init(struct model *m, int64_t now_us)
+{
+    memset(m, 0, sizeof *m);
+    m->now_us = now_us;
+    m->next_topic_id = 1;
+    m->next_group_id = 1;
+}
 
 const char *model_topic_name(uint32_t topic)
 {
@@ -17,16 +25,31 @@ const char *model_group_name(uint32_t group)
     return group_names[group];
 }
 
-static int topic_by_name(const struct model *m, struct span name)
+int model_topic_by_name(const struct model *m, struct span name)
 {
-    for (int t = 0; t < MODEL_TOPICS; t++) {
+    for (int t = 0; t < MODEL_TOPICS; t++)
         if (m->topics[t].alive && span_equal(span_text(topic_names[t]), name))
             return t;
-    }
     return MODEL_NOBODY;
 }
 
-static uint32_t member_number(struct span id)
+int model_topic_by_id(const struct model *m, uint32_t id)
+{
+    for (int t = 0; t < MODEL_TOPICS; t++)
+        if (m->topics[t].alive && m->topics[t].id == id)
+            return t;
+    return MODEL_NOBODY;
+}
+
+int model_group_by_id(const struct model *m, uint32_t id)
+{
+    for (int g = 0; g < MODEL_GROUPS; g++)
+        if (m->groups[g].alive && m->groups[g].id == id)
+            return g;
+    return MODEL_NOBODY;
+}
+
+uint32_t model_member_number(struct span id)
 {
     CHECK(id.size >= 2 && id.data[0] == 'm');
     uint32_t number = 0;
@@ -35,13 +58,82 @@ static uint32_t member_number(struct span id)
     return number;
 }
 
-static int member_by_number(const struct model_group *g, uint32_t number)
+int model_member_by_number(const struct model_group *g, uint32_t number)
 {
-    for (uint32_t i = 0; i < g->member_count; i++) {
+    for (uint32_t i = 0; i < g->member_count; i++)
         if (g->members[i].number == number)
             return (int)i;
-    }
     return MODEL_NOBODY;
+}
+
+struct model_progress *model_find_place(struct model *m, const struct delivery_place *place)
+{
+    int g = model_group_by_id(m, place->group_id), t = model_topic_by_id(m, place->topic_id);
+    if (g == MODEL_NOBODY || t == MODEL_NOBODY ||
+        place->partition >= m->topics[t].partition_count ||
+        place->offset >= m->topics[t].partitions[place->partition].next)
+        return NULL;
+    struct model_progress *progress = &m->groups[g].progress[t][place->partition];
+    return progress->known ? progress : NULL;
+}
+
+const struct model_message *model_message_at(const struct model *m, struct model_place place)
+{
+    return &m->topics[place.topic].partitions[place.partition].messages[place.offset];
+}
+
+bool model_is_done(const struct model *m, uint32_t group, struct model_place place)
+{
+    const struct model_progress *progress =
+        &m->groups[group].progress[place.topic][place.partition];
+    return place.offset < progress->position || progress->done[place.offset] ||
+           model_message_at(m, place)->gone;
+}
+
+bool model_is_visible(const struct model *m, struct model_place place)
+{
+    const struct model_message *message = model_message_at(m, place);
+    return !message->pending && !message->gone;
+}
+
+const struct model_message *model_first_pending(const struct model *m, uint32_t topic,
+                                                uint32_t partition, uint64_t *out_offset)
+{
+    const struct model_partition *p = &m->topics[topic].partitions[partition];
+    const struct model_message *first = NULL;
+    for (uint64_t o = 0; o < p->next; o++) {
+        const struct model_message *message = &p->messages[o];
+        if (!message->pending || (first != NULL && message->due_us >= first->due_us))
+            continue;
+        first = message;
+        *out_offset = o;
+    }
+    return first;
+}
+
+static uint64_t count_pending(const struct model_topic *t)
+{
+    uint64_t count = 0;
+    for (uint32_t p = 0; p < t->partition_count; p++)
+        for (uint64_t o = 0; o < t->partitions[p].next; o++)
+            count += t->partitions[p].messages[o].pending;
+    return count;
+}
+
+void model_settle_position(struct model *m, uint32_t group, uint32_t topic, uint32_t partition)
+{
+    struct model_progress *progress = &m->groups[group].progress[topic][partition];
+    const struct model_partition *p = &m->topics[topic].partitions[partition];
+    while (progress->position < p->next &&
+           (progress->done[progress->position] || p->messages[progress->position].gone))
+        progress->position++;
+}
+
+void model_rise(struct model *m, uint32_t topic, uint32_t partition)
+{
+    for (uint32_t g = 0; g < MODEL_GROUPS; g++)
+        if (m->groups[g].alive && m->groups[g].progress[topic][partition].known)
+            model_settle_position(m, g, topic, partition);
 }
 
 void model_topic_create(struct model *m, uint32_t topic, const struct command_topic_create *cmd,
@@ -56,6 +148,7 @@ void model_topic_create(struct model *m, uint32_t topic, const struct command_to
         *t = (struct model_topic){.alive = true,
                                   .id = m->next_topic_id++,
                                   .partition_count = cmd->partition_count,
+                                  .created_us = m->now_us,
                                   .settings = cmd->settings};
     }
     CHECK(result->topic.created == !existed);
@@ -86,468 +179,180 @@ void model_topic_delete(struct model *m, uint32_t topic, const struct result *re
     }
 }
 
-static struct model_topic *topic_by_id(struct model *m, uint32_t id)
+/* When the record is due; 0: it is visible at once. */
+static int64_t due_of(const struct model *m, const struct model_record *record)
 {
-    for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
-        if (m->topics[t].alive && m->topics[t].id == id)
-            return &m->topics[t];
-    }
-    return NULL;
+    int64_t due_us = record->deliver_at_us;
+    if (record->delay_us > 0)
+        due_us =
+            record->delay_us > DUE_US_MAX - m->now_us ? DUE_US_MAX : m->now_us + record->delay_us;
+    if (due_us > DUE_US_MAX)
+        due_us = DUE_US_MAX;
+    return due_us > m->now_us ? due_us : 0;
 }
 
-void model_publish(struct model *m, const struct command_publish *cmd, const uint32_t *targets,
-                   const uint32_t *counts, const uint32_t *sizes, const struct result *result)
+uint64_t model_append(struct model *m, uint32_t topic, uint32_t partition,
+                      const struct model_sent *sent)
 {
-    struct model_topic *t = topic_by_id(m, cmd->topic_id);
+    struct model_topic *t = &m->topics[topic];
+    struct model_partition *p = &t->partitions[partition];
+    uint64_t base = p->next;
+    CHECK(base + sent->count <= MODEL_OFFSETS);
+    for (uint32_t i = 0; i < sent->count; i++) {
+        int64_t due_us = due_of(m, &sent->records[i]);
+        p->messages[p->next++] = (struct model_message){
+            .priority = sent->records[i].priority, .due_us = due_us, .pending = due_us > 0};
+        if (due_us == 0)
+            continue;
+        t->totals.scheduled++;
+        t->totals.scheduled_delay_us += (uint64_t)(due_us - m->now_us);
+    }
+    p->bytes += sent->size;
+    struct model_effects *e = &m->effects;
+    CHECK(e->appended_count < MODEL_ENTRIES);
+    e->appended[e->appended_count++] = (struct model_place){topic, partition, base};
+    return base;
+}
+
+static bool has_room(const struct model *m, const struct model_topic *t, uint32_t entry_count,
+                     const struct model_sent *sent, const struct result *result)
+{
+    uint64_t delayed = 0, pending = count_pending(t);
+    for (uint32_t i = 0; i < entry_count; i++)
+        for (uint32_t k = 0; k < sent[i].count; k++)
+            delayed += due_of(m, &sent[i].records[k]) > 0;
+    if (pending + delayed <= t->settings.delayed_max || delayed == 0)
+        return true;
+    CHECK(result->status == ST_DELAYED_FULL);
+    bool full = pending >= t->settings.delayed_max;
+    CHECK(result->publish.delayed_room == (full ? 0 : t->settings.delayed_max - pending));
+    return false;
+}
+
+void model_publish(struct model *m, const struct command_publish *cmd,
+                   const struct model_sent *sent, const struct result *result)
+{
+    int topic = model_topic_by_id(m, cmd->topic_id);
+    struct model_topic *t = topic == MODEL_NOBODY ? NULL : &m->topics[topic];
     if (t == NULL || t->partition_count != cmd->partition_count) {
         CHECK(result->status == ST_STALE);
         return;
     }
+    if (!has_room(m, t, cmd->entry_count, sent, result))
+        return;
     CHECK(result->status == ST_OK);
     CHECK(result->publish.count == cmd->entry_count);
     CHECK(result->publish.time_us == m->now_us);
     for (uint32_t i = 0; i < cmd->entry_count; i++) {
-        uint32_t p = targets[i];
+        uint32_t p = sent[i].target;
         if (p & PUBLISH_KEYLESS)
             p = (t->round_robin + (p & ~PUBLISH_KEYLESS)) % t->partition_count;
         CHECK(result->publish.placements[i].partition == p);
-        CHECK(result->publish.placements[i].base_offset == t->next[p]);
-        t->next[p] += counts[i];
-        t->bytes[p] += sizes[i];
+        uint64_t base = model_append(m, (uint32_t)topic, p, &sent[i]);
+        CHECK(result->publish.placements[i].base_offset == base);
     }
     for (uint32_t i = 0; i < cmd->keyless_count; i++)
         t->round_robin = t->round_robin + 1 == t->partition_count ? 0 : t->round_robin + 1;
 }
 
-static enum status join_one(struct model *m, struct model_group *g, const struct joiner *joiner)
+/* The partition that a command names, or the status of its refusal. */
+static struct model_partition *find_partition(struct model *m, uint32_t topic_id,
+                                              uint32_t partition, int *out_topic,
+                                              const struct result *result)
 {
-    int at = member_by_number(g, member_number(joiner->member_id));
-    if (joiner->rejoin && at == MODEL_NOBODY)
-        return ST_MEMBER_NOT_FOUND;
-    if (!joiner->rejoin && at != MODEL_NOBODY)
-        return ST_INVALID_ARGUMENT;
-    bool topics[MODEL_TOPICS] = {false};
-    for (uint32_t i = 0; i < joiner->topic_count; i++) {
-        int t = topic_by_name(m, joiner->topics[i]);
-        if (t == MODEL_NOBODY)
-            return ST_TOPIC_NOT_FOUND;
-        topics[t] = true;
+    *out_topic = model_topic_by_id(m, topic_id);
+    if (*out_topic == MODEL_NOBODY) {
+        CHECK(result->status == ST_TOPIC_NOT_FOUND);
+        return NULL;
     }
-    if (!g->alive) {
-        memset(g, 0, sizeof *g);
-        g->alive = true;
-        g->id = m->next_group_id++;
+    if (partition >= m->topics[*out_topic].partition_count) {
+        CHECK(result->status == ST_PARTITION_NOT_FOUND);
+        return NULL;
     }
-    if (at == MODEL_NOBODY) {
-        CHECK(g->member_count < MODEL_MEMBERS);
-        at = (int)g->member_count++;
-        g->members[at] = (struct model_member){.number = member_number(joiner->member_id),
-                                               .changed_generation = g->generation + 1};
-        g->stale = true;
-    }
-    if (memcmp(g->members[at].topics, topics, sizeof topics) != 0)
-        g->stale = true;
-    memcpy(g->members[at].topics, topics, sizeof topics);
-    g->members[at].from_latest = joiner->from_latest;
-    return ST_OK;
+    return &m->topics[*out_topic].partitions[partition];
 }
 
-void model_join(struct model *m, uint32_t group, const struct command_group_join *cmd,
-                const struct result *result)
+void model_delay_due(struct model *m, const struct command_delay_due *cmd,
+                     const struct result *result)
 {
-    struct model_group *g = &m->groups[group];
-    CHECK(result->status == ST_OK && result->join.joined_count == cmd->joiner_count);
-    for (uint32_t i = 0; i < cmd->joiner_count; i++) {
-        enum status st = join_one(m, g, &cmd->joiners[i]);
-        CHECK(result->join.joined[i].status == st);
-        CHECK(span_equal(result->join.joined[i].member_id, cmd->joiners[i].member_id));
-    }
-    if (!g->alive) {
-        CHECK(result->join.group_id == 0 && result->join.generation == 0);
+    int topic;
+    struct model_partition *p = find_partition(m, cmd->topic_id, cmd->partition, &topic, result);
+    if (p == NULL)
         return;
-    }
-    g->generation += g->stale;
-    CHECK(result->join.group_id == g->id && result->join.generation == g->generation);
-    CHECK(result->join.member_count == g->member_count);
-    for (uint32_t i = 0; i < g->member_count; i++)
-        CHECK(member_number(result->join.member_ids[i]) == g->members[i].number);
-    for (uint32_t i = 0; i < cmd->joiner_count; i++) {
-        const struct joined *joined = &result->join.joined[i];
-        bool leads = member_number(joined->member_id) == g->members[0].number;
-        CHECK(joined->leader == (joined->status == ST_OK && leads));
-    }
-    if (g->member_count > 0)
-        CHECK(member_number(result->join.leader_id) == g->members[0].number);
-}
-
-void model_leave(struct model *m, uint32_t group, uint32_t number, const struct result *result)
-{
-    struct model_group *g = &m->groups[group];
-    if (!g->alive) {
-        CHECK(result->status == ST_GROUP_NOT_FOUND);
-        return;
-    }
-    int at = member_by_number(g, number);
-    if (at == MODEL_NOBODY) {
-        bool lately = false;
-        for (uint32_t i = 0; i < g->departed_count; i++) {
-            bool in_time = m->now_us - g->departed_us[i] <= DEPARTED_KEPT_US;
-            lately |= in_time && g->departed[i] == number;
+    CHECK(result->status == ST_OK);
+    struct model_effects *e = &m->effects;
+    for (;;) { /* the first by time, then offset */
+        uint64_t offset = 0;
+        const struct model_message *first =
+            model_first_pending(m, (uint32_t)topic, cmd->partition, &offset);
+        bool due = first != NULL && first->due_us <= m->now_us;
+        if (!due || e->visible_count == cmd->count_max) {
+            CHECK(result->delay_due.more == due);
+            break;
         }
-        CHECK(result->status == (lately ? ST_OK : ST_MEMBER_NOT_FOUND));
+        p->messages[offset].pending = false;
+        m->topics[topic].totals.due++;
+        e->visible[e->visible_count++] =
+            (struct model_place){(uint32_t)topic, cmd->partition, offset};
+    }
+    CHECK(result->delay_due.count == e->visible_count);
+}
+
+static void make_gone(struct model *m, struct model_place place)
+{
+    m->topics[place.topic].partitions[place.partition].messages[place.offset].pending = false;
+    m->topics[place.topic].partitions[place.partition].messages[place.offset].gone = true;
+    for (uint32_t g = 0; g < MODEL_GROUPS; g++)
+        m->groups[g].progress[place.topic][place.partition].retries[place.offset].count = 0;
+    model_rise(m, place.topic, place.partition);
+    CHECK(m->effects.gone_count < MODEL_ENTRIES);
+    m->effects.gone[m->effects.gone_count++] = place;
+}
+
+void model_delay_cancel(struct model *m, const struct command_delay_cancel *cmd,
+                        const struct result *result)
+{
+    int topic;
+    struct model_partition *p = find_partition(m, cmd->topic_id, cmd->partition, &topic, result);
+    if (p == NULL)
+        return;
+    struct model_message *message = cmd->offset < p->next ? &p->messages[cmd->offset] : NULL;
+    if (message != NULL && message->pending && message->due_us == cmd->due_us) {
+        CHECK(result->status == ST_OK && !result->delay_cancel.already);
+        m->topics[topic].totals.cancelled++;
+        make_gone(m, (struct model_place){(uint32_t)topic, cmd->partition, cmd->offset});
+        return;
+    }
+    bool gone = message != NULL && message->gone;
+    CHECK(result->status == (gone ? ST_OK : ST_DELAYED_NOT_FOUND));
+    CHECK(result->delay_cancel.already == gone);
+}
+
+void model_replay(struct model *m, const struct command_replay *cmd, const struct model_sent *sent,
+                  const struct result *result)
+{
+    int target = model_topic_by_id(m, cmd->target_topic_id);
+    int source = model_topic_by_id(m, cmd->topic_id);
+    if (source == MODEL_NOBODY || target == MODEL_NOBODY) {
+        CHECK(result->status == ST_TOPIC_NOT_FOUND);
+        return;
+    }
+    if (cmd->partition >= m->topics[source].partition_count) {
+        CHECK(result->status == ST_PARTITION_NOT_FOUND);
         return;
     }
     CHECK(result->status == ST_OK);
-    CHECK(g->departed_count < MODEL_DEPARTED);
-    g->departed[g->departed_count] = number;
-    g->departed_us[g->departed_count++] = m->now_us;
-    for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
-        for (uint32_t p = 0; p < MODEL_PARTITIONS; p++) {
-            struct model_progress *progress = &g->progress[t][p];
-            if (progress->known && progress->owner == at)
-                progress->owner = MODEL_NOBODY;
-            else if (progress->known && progress->owner > at)
-                progress->owner--;
-        }
-    }
-    g->member_count--;
-    for (uint32_t i = (uint32_t)at; i < g->member_count; i++)
-        g->members[i] = g->members[i + 1];
-    g->generation++;
-    g->stale = true;
-}
-
-void model_group_delete(struct model *m, uint32_t group, const struct result *result)
-{
-    CHECK(result->status == (m->groups[group].alive ? ST_OK : ST_GROUP_NOT_FOUND));
-    memset(&m->groups[group], 0, sizeof m->groups[group]);
-}
-
-static bool is_done(const struct model_progress *progress, uint64_t offset)
-{
-    return offset < progress->position || progress->done[offset];
-}
-
-static void ack_one(struct model *m, struct model_group *g, const struct ack_entry *entry,
-                    const struct acked *acked)
-{
-    const struct model_topic *t = topic_by_id(m, entry->topic_id);
-    if (t == NULL) {
-        CHECK(acked->status == ST_TOPIC_NOT_FOUND);
-        return;
-    }
-    if (entry->partition >= t->partition_count) {
-        CHECK(acked->status == ST_PARTITION_NOT_FOUND);
-        return;
-    }
-    struct model_progress *progress = &g->progress[t - m->topics][entry->partition];
-    if (!progress->known || entry->offset >= t->next[entry->partition]) {
-        CHECK(acked->status == ST_MESSAGE_NOT_FOUND);
-        return;
-    }
-    CHECK(acked->status == ST_OK);
-    CHECK(acked->already == is_done(progress, entry->offset));
-    progress->done[entry->offset] = true;
-    uint64_t before = progress->position;
-    while (progress->position < MODEL_OFFSETS && progress->done[progress->position])
-        progress->position++;
-    CHECK(acked->advanced == (progress->position > before));
-    CHECK(acked->committed == progress->position);
-}
-
-void model_ack(struct model *m, const struct command_ack *cmd, const struct result *result)
-{
-    struct model_group *g = NULL;
-    for (uint32_t i = 0; i < MODEL_GROUPS; i++) {
-        if (m->groups[i].alive && m->groups[i].id == cmd->group_id)
-            g = &m->groups[i];
-    }
-    CHECK(result->status == ST_OK && result->ack.count == cmd->entry_count);
+    uint32_t moved = 0;
     for (uint32_t i = 0; i < cmd->entry_count; i++) {
-        if (g == NULL)
-            CHECK(result->ack.acked[i].status == ST_GROUP_NOT_FOUND);
-        else
-            ack_one(m, g, &cmd->entries[i], &result->ack.acked[i]);
-    }
-}
-
-static enum status commit_status(const struct model *m, const struct model_group *g,
-                                 const struct command_offsets_commit *cmd)
-{
-    if (!g->alive)
-        return ST_GROUP_NOT_FOUND;
-    int member = member_by_number(g, member_number(cmd->member_id));
-    if (member == MODEL_NOBODY)
-        return ST_MEMBER_NOT_FOUND;
-    if (cmd->generation != -1 && (uint64_t)cmd->generation != g->generation)
-        return ST_STALE_GENERATION;
-    for (uint32_t i = 0; i < cmd->entry_count; i++) {
-        int t = topic_by_name(m, cmd->entries[i].topic);
-        if (t == MODEL_NOBODY)
-            return ST_TOPIC_NOT_FOUND;
-        if (cmd->entries[i].partition >= m->topics[t].partition_count)
-            return ST_PARTITION_NOT_FOUND;
-        const struct model_progress *progress = &g->progress[t][cmd->entries[i].partition];
-        if (!progress->known || progress->owner != member)
-            return ST_NOT_ASSIGNED;
-    }
-    return ST_OK;
-}
-
-static void commit_one(struct model_progress *progress, uint64_t offset)
-{
-    if (offset < progress->position) {
-        for (uint64_t o = offset; o < MODEL_OFFSETS; o++)
-            progress->done[o] = false;
-    }
-    for (uint64_t o = 0; o < offset && o < MODEL_OFFSETS; o++)
-        progress->done[o] = true;
-    progress->position = offset;
-    while (progress->position < MODEL_OFFSETS && progress->done[progress->position])
-        progress->position++;
-}
-
-void model_commit(struct model *m, uint32_t group, const struct command_offsets_commit *cmd,
-                  const struct result *result)
-{
-    struct model_group *g = &m->groups[group];
-    CHECK(result->status == commit_status(m, g, cmd));
-    for (uint32_t i = 0; i < cmd->entry_count && result->status == ST_OK; i++) {
-        int t = topic_by_name(m, cmd->entries[i].topic);
-        commit_one(&g->progress[t][cmd->entries[i].partition], cmd->entries[i].offset);
-    }
-}
-
-/* How many of its partitions each member holds, of `owners` [topic][partition]. */
-static void count_loads(const struct model *m, const struct model_group *g,
-                        int owners[MODEL_TOPICS][MODEL_PARTITIONS], uint32_t *loads)
-{
-    memset(loads, 0, MODEL_MEMBERS * sizeof *loads);
-    (void)g;
-    for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
-        for (uint32_t p = 0; m->topics[t].alive && p < m->topics[t].partition_count; p++) {
-            if (owners[t][p] != MODEL_NOBODY)
-                loads[owners[t][p]]++;
-        }
-    }
-}
-
-static void judge_balance(const struct model *m, const struct model_group *g,
-                          int owners[MODEL_TOPICS][MODEL_PARTITIONS])
-{
-    uint32_t loads[MODEL_MEMBERS];
-    count_loads(m, g, owners, loads);
-    for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
-        for (uint32_t p = 0; m->topics[t].alive && p < m->topics[t].partition_count; p++) {
-            bool wanted = false;
-            for (uint32_t i = 0; i < g->member_count; i++) {
-                wanted |= g->members[i].topics[t];
-                if (owners[t][p] != MODEL_NOBODY && g->members[i].topics[t])
-                    CHECK(loads[owners[t][p]] <= loads[i] + 1);
-            }
-            CHECK(wanted == (owners[t][p] != MODEL_NOBODY));
-            CHECK(!wanted || g->members[owners[t][p]].topics[t]);
-        }
-    }
-}
-
-/* With equal subscriptions, as few partitions move between live members as balance allows. */
-static void judge_stickiness(const struct model *m, const struct model_group *g,
-                             int owners[MODEL_TOPICS][MODEL_PARTITIONS])
-{
-    for (uint32_t i = 1; i < g->member_count; i++) {
-        if (memcmp(g->members[i].topics, g->members[0].topics, sizeof g->members[0].topics) != 0)
-            return;
-    }
-    uint32_t kept[MODEL_MEMBERS] = {0}, total = 0, moved = 0;
-    for (uint32_t t = 0; t < MODEL_TOPICS && g->member_count > 0; t++) {
-        if (!g->members[0].topics[t])
+        struct model_place place = {(uint32_t)source, cmd->partition, cmd->entries[i].offset};
+        if (place.offset >= m->topics[source].partitions[cmd->partition].next ||
+            !model_is_visible(m, place))
             continue;
-        for (uint32_t p = 0; p < m->topics[t].partition_count; p++) {
-            const struct model_progress *progress = &g->progress[t][p];
-            total++;
-            if (!progress->known || progress->owner == MODEL_NOBODY)
-                continue;
-            kept[progress->owner]++;
-            moved += progress->owner != owners[t][p];
-        }
+        moved++;
+        uint32_t p = cmd->entries[i].hash % m->topics[target].partition_count;
+        (void)model_append(m, (uint32_t)target, p, &sent[i]);
+        make_gone(m, place);
     }
-    /* `extra` members may hold one more than the floor: best are those who hold more already. */
-    uint32_t least = 0, over_floor = 0, extra = 0, floor = 0;
-    if (g->member_count > 0) {
-        floor = total / g->member_count;
-        extra = total % g->member_count;
-    }
-    for (uint32_t i = 0; i < g->member_count; i++) {
-        over_floor += kept[i] > floor;
-        least += kept[i] > floor ? kept[i] - floor : 0;
-    }
-    least -= over_floor < extra ? over_floor : extra;
-    CHECK(moved == least);
-}
-
-static void read_owners(const struct model *m, const struct group_info *info,
-                        int owners[MODEL_TOPICS][MODEL_PARTITIONS])
-{
-    for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
-        for (uint32_t p = 0; p < MODEL_PARTITIONS; p++)
-            owners[t][p] = MODEL_NOBODY;
-    }
-    for (uint32_t i = 0; i < info->member_count; i++) {
-        const struct member_info *member = &info->members[i];
-        for (uint32_t k = 0; k < member->assigned_count; k++) {
-            const struct assigned *a = &member->assigned[k];
-            int t = topic_by_name(m, a->topic);
-            CHECK(t != MODEL_NOBODY && m->topics[t].id == a->topic_id);
-            CHECK(a->partition < m->topics[t].partition_count);
-            CHECK(owners[t][a->partition] == MODEL_NOBODY);
-            owners[t][a->partition] = (int)i;
-            if (k > 0) {
-                const struct assigned *b = &member->assigned[k - 1];
-                int order = span_compare(b->topic, a->topic);
-                CHECK(order < 0 || (order == 0 && b->partition < a->partition));
-            }
-        }
-    }
-}
-
-static void adopt(const struct model *m, struct model_group *g,
-                  int owners[MODEL_TOPICS][MODEL_PARTITIONS])
-{
-    judge_balance(m, g, owners);
-    judge_stickiness(m, g, owners);
-    for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
-        for (uint32_t p = 0; m->topics[t].alive && p < m->topics[t].partition_count; p++) {
-            struct model_progress *progress = &g->progress[t][p];
-            int before = progress->known ? progress->owner : MODEL_NOBODY;
-            int after = owners[t][p];
-            if (before != MODEL_NOBODY && before != after)
-                g->members[before].changed_generation = g->generation;
-            if (after != MODEL_NOBODY && before != after)
-                g->members[after].changed_generation = g->generation;
-            if (after != MODEL_NOBODY && !progress->known) {
-                progress->known = true;
-                if (g->members[after].from_latest)
-                    commit_one(progress, m->topics[t].next[p]);
-            }
-            progress->owner = after;
-        }
-    }
-    g->stale = false;
-}
-
-static void compare_group(struct model *m, const struct machine *machine, uint32_t index,
-                          const struct group_info *info)
-{
-    struct model_group *g = &m->groups[index];
-    CHECK(span_equal(info->name, span_text(group_names[index])));
-    CHECK(info->id == g->id && info->generation == g->generation);
-    CHECK(info->member_count == g->member_count);
-    int owners[MODEL_TOPICS][MODEL_PARTITIONS];
-    read_owners(m, info, owners);
-    if (g->stale)
-        adopt(m, g, owners);
-    for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
-        for (uint32_t p = 0; m->topics[t].alive && p < m->topics[t].partition_count; p++)
-            CHECK(owners[t][p] == (g->progress[t][p].known ? g->progress[t][p].owner : -1));
-    }
-    const struct group *real = machine_group_by_id(machine, g->id);
-    for (uint32_t i = 0; i < g->member_count; i++) {
-        CHECK(member_number(info->members[i].member_id) == g->members[i].number);
-        CHECK(real->members[i]->changed_generation == g->members[i].changed_generation);
-    }
-    uint32_t topic_count = 0;
-    for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
-        bool read = false;
-        for (uint32_t i = 0; i < g->member_count; i++)
-            read |= g->members[i].topics[t];
-        topic_count += read;
-    }
-    CHECK(info->topic_count == topic_count);
-    for (uint32_t i = 1; i < topic_count; i++)
-        CHECK(span_compare(info->topics[i - 1], info->topics[i]) < 0);
-}
-
-static void compare_groups(struct model *m, const struct machine *machine, struct arena *arena)
-{
-    for (uint32_t i = 0; i < MODEL_GROUPS; i++) {
-        struct query q = {.type = QUERY_GROUP, .name = span_text(group_names[i])};
-        struct query_result got;
-        machine_query(machine, &q, arena, &got);
-        CHECK(got.status == (m->groups[i].alive ? ST_OK : ST_GROUP_NOT_FOUND));
-        if (m->groups[i].alive)
-            compare_group(m, machine, i, got.groups);
-    }
-    struct query default_tenant = {.type = QUERY_GROUPS};
-    struct query acme = {.type = QUERY_GROUPS, .scope = span_text("acme/")};
-    struct query_result got;
-    machine_query(machine, &default_tenant, arena, &got);
-    CHECK(got.group_count == (uint32_t)m->groups[0].alive + m->groups[2].alive);
-    machine_query(machine, &acme, arena, &got);
-    CHECK(got.group_count == m->groups[1].alive);
-}
-
-static void compare_offsets(const struct model *m, const struct machine *machine,
-                            struct arena *arena)
-{
-    for (uint32_t i = 0; i < MODEL_GROUPS; i++) {
-        struct query q = {.type = QUERY_OFFSETS, .name = span_text(group_names[i])};
-        struct query_result got;
-        machine_query(machine, &q, arena, &got);
-        const struct model_group *g = &m->groups[i];
-        uint32_t known = 0;
-        for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
-            for (uint32_t p = 0; p < MODEL_PARTITIONS; p++)
-                known += g->progress[t][p].known;
-        }
-        CHECK(got.status == ST_OK && got.offset_count == known);
-        CHECK(got.generation == g->generation);
-        for (uint32_t k = 0; k < known; k++) {
-            const struct offset_info *info = &got.offsets[k];
-            int t = topic_by_name(m, info->topic);
-            CHECK(t != MODEL_NOBODY && m->topics[t].id == info->topic_id);
-            CHECK(g->progress[t][info->partition].known);
-            CHECK(info->offset == g->progress[t][info->partition].position);
-            CHECK(info->next_offset == m->topics[t].next[info->partition]);
-        }
-    }
-}
-
-static void compare_topics(const struct model *m, const struct machine *machine,
-                           struct arena *arena)
-{
-    uint32_t alive = 0;
-    for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
-        const struct model_topic *topic = &m->topics[t];
-        struct query q = {.type = QUERY_TOPIC, .name = span_text(topic_names[t])};
-        struct query_result got;
-        machine_query(machine, &q, arena, &got);
-        CHECK(got.status == (topic->alive ? ST_OK : ST_TOPIC_NOT_FOUND));
-        if (!topic->alive)
-            continue;
-        alive++;
-        CHECK(got.topics->id == topic->id);
-        CHECK(got.topics->partition_count == topic->partition_count);
-        for (uint32_t p = 0; p < topic->partition_count; p++) {
-            CHECK(got.topics->partitions[p].start_offset == 0);
-            CHECK(got.topics->partitions[p].next_offset == topic->next[p]);
-            CHECK(got.topics->partitions[p].message_count == topic->next[p]);
-            CHECK(got.topics->partitions[p].size_bytes == topic->bytes[p]);
-        }
-    }
-    struct query default_tenant = {.type = QUERY_TOPICS};
-    struct query acme = {.type = QUERY_TOPICS, .scope = span_text("acme/")};
-    struct query_result got, got_acme;
-    machine_query(machine, &default_tenant, arena, &got);
-    machine_query(machine, &acme, arena, &got_acme);
-    CHECK(got.topic_count + got_acme.topic_count == alive);
-    for (uint32_t i = 1; i < got.topic_count; i++)
-        CHECK(span_compare(got.topics[i - 1].name, got.topics[i].name) < 0);
-}
-
-void model_compare(struct model *m, const struct machine *machine, struct arena *arena)
-{
-    compare_topics(m, machine, arena);
-    compare_groups(m, machine, arena);
-    compare_offsets(m, machine, arena);
+    CHECK(result->replay.moved == moved);
+    CHECK(result->replay.skipped == cmd->entry_count - moved);
 }

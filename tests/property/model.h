@@ -7,13 +7,31 @@
 #include "machine/machine.h"
 
 enum {
-    MODEL_TOPICS = 5, /* names, and so topics at a time */
-    MODEL_PARTITIONS = 5,
+    MODEL_NAMES = 4,                /* of ordinary topics; each may have its dead-letter topic */
+    MODEL_TOPICS = MODEL_NAMES * 2, /* at a time; index MODEL_NAMES + i: "<name of i>.dlq" */
+    MODEL_PARTITIONS = 4,
     MODEL_GROUPS = 3,
     MODEL_MEMBERS = 7,     /* of a group at a time */
-    MODEL_OFFSETS = 4096,  /* of a partition */
-    MODEL_DEPARTED = 4096, /* of a group */
+    MODEL_OFFSETS = 160,   /* of a partition */
+    MODEL_DEPARTED = 512,  /* of a group */
+    MODEL_RESOLVED = 2048, /* all there ever were */
+    MODEL_ENTRIES = 6,     /* of a command that appends */
+    MODEL_BATCH = 4,       /* messages of an entry */
+    MODEL_REASON_SIZE = 16,
     MODEL_NOBODY = -1,
+};
+
+struct model_message {
+    enum priority priority;
+    int64_t due_us; /* of a pending one */
+    bool pending;
+    bool gone;
+};
+
+struct model_partition {
+    uint64_t next;
+    uint64_t bytes;
+    struct model_message messages[MODEL_OFFSETS];
 };
 
 struct model_topic {
@@ -21,29 +39,48 @@ struct model_topic {
     uint32_t id;
     uint32_t partition_count;
     uint32_t round_robin;
-    uint64_t next[MODEL_PARTITIONS];
-    uint64_t bytes[MODEL_PARTITIONS];
+    int64_t created_us;
     struct topic_settings settings;
+    struct topic_totals totals;
+    struct model_partition partitions[MODEL_PARTITIONS];
 };
 
 struct model_member {
     uint32_t number; /* its id is "m<number>" */
     bool topics[MODEL_TOPICS];
     bool from_latest;
+    int64_t session_us;
+    int64_t visibility_us;
+    uint32_t in_flight_max;
+    uint32_t deliveries_max;
+    int64_t joined_us;
     uint32_t changed_generation;
+};
+
+struct model_retry {
+    uint32_t count; /* 0: there is none */
+    bool returned;
+    int64_t not_before_us;
+    int64_t first_us;
+    char reason[MODEL_REASON_SIZE]; /* empty: none */
 };
 
 struct model_progress { /* of a group in a partition */
     bool known;
     int owner; /* index among the members */
     uint64_t position;
-    bool done[MODEL_OFFSETS];
+    int64_t out_until_us;
+    bool done[MODEL_OFFSETS]; /* acknowledged one by one; nothing is said below the position */
+    bool out[MODEL_OFFSETS];
+    struct model_retry retries[MODEL_OFFSETS];
 };
 
 struct model_group {
     bool alive;
     uint32_t id;
     uint32_t generation;
+    uint64_t rebalance_count;
+    int64_t created_us;
     uint32_t member_count;
     struct model_member members[MODEL_MEMBERS];
     struct model_progress progress[MODEL_TOPICS][MODEL_PARTITIONS];
@@ -53,24 +90,89 @@ struct model_group {
     bool stale; /* membership or subscriptions changed: the owners are to be adopted */
 };
 
+struct model_resolved {
+    uint64_t lease_id;
+    int64_t time_us;
+    uint32_t delivery_count;
+    int how;
+    int64_t not_before_us;
+};
+
+struct model_place { /* of a message in the model */
+    uint32_t topic;
+    uint32_t partition;
+    uint64_t offset;
+};
+
+struct model_moved { /* a position that a commit set */
+    uint32_t topic;
+    uint32_t partition;
+    uint64_t before, asked, after; /* it rises over what is done or gone */
+};
+
+struct model_effects { /* of the last command, in order */
+    struct model_place appended[MODEL_ENTRIES];
+    struct model_place visible[MODEL_PARTITIONS * MODEL_OFFSETS];
+    struct model_place gone[MODEL_ENTRIES];
+    struct model_moved moved[8];
+    uint32_t appended_count, visible_count, gone_count, moved_count;
+};
+
 struct model {
     int64_t now_us;
     uint32_t next_topic_id;
     uint32_t next_group_id;
     struct model_topic topics[MODEL_TOPICS];
     struct model_group groups[MODEL_GROUPS];
+    struct model_resolved resolved[MODEL_RESOLVED];
+    uint32_t resolved_count;
+    struct model_effects effects;
+    uint32_t turn; /* of model_compare() */
 };
 
-const char *model_topic_name(uint32_t topic); /* "acme/t3", "t0" */
+struct model_record { /* what the sender put in */
+    enum priority priority;
+    int64_t delay_us;
+    int64_t deliver_at_us;
+};
+
+struct model_sent {  /* one entry of a command that appends, as its sender knows it */
+    uint32_t target; /* of a PUBLISH */
+    uint32_t size;
+    uint32_t count;
+    struct model_record records[MODEL_BATCH];
+};
+
+void model_init(struct model *m, int64_t now_us);
+const char *model_topic_name(uint32_t topic); /* "acme/t3", "t0.dlq" */
 const char *model_group_name(uint32_t group);
+uint32_t model_member_number(struct span id);
+int model_topic_by_name(const struct model *m, struct span name); /* MODEL_NOBODY: none alive */
+int model_topic_by_id(const struct model *m, uint32_t id);        /* likewise */
+int model_group_by_id(const struct model *m, uint32_t id);
+int model_member_by_number(const struct model_group *g, uint32_t number);
+/* NULL where the message is not there, or the group knows nothing of the partition. */
+struct model_progress *model_find_place(struct model *m, const struct delivery_place *place);
+const struct model_message *model_message_at(const struct model *m, struct model_place place);
+bool model_is_done(const struct model *m, uint32_t group, struct model_place place);
+bool model_is_visible(const struct model *m, struct model_place place);
+const struct model_resolved *model_find_resolved(const struct model *m, uint64_t lease_id);
+/* The pending message that is due first; NULL: none. */
+const struct model_message *model_first_pending(const struct model *m, uint32_t topic,
+                                                uint32_t partition, uint64_t *out_offset);
 
 /* Each checks the real machine's result and follows. Times are in m->now_us. */
 void model_topic_create(struct model *m, uint32_t topic, const struct command_topic_create *cmd,
                         const struct result *result);
 void model_topic_delete(struct model *m, uint32_t topic, const struct result *result);
-/* How many messages each entry holds, and its bytes, as the sender knows them. */
-void model_publish(struct model *m, const struct command_publish *cmd, const uint32_t *targets,
-                   const uint32_t *counts, const uint32_t *sizes, const struct result *result);
+void model_publish(struct model *m, const struct command_publish *cmd,
+                   const struct model_sent *sent, const struct result *result);
+void model_delay_due(struct model *m, const struct command_delay_due *cmd,
+                     const struct result *result);
+void model_delay_cancel(struct model *m, const struct command_delay_cancel *cmd,
+                        const struct result *result);
+void model_replay(struct model *m, const struct command_replay *cmd, const struct model_sent *sent,
+                  const struct result *result);
 void model_join(struct model *m, uint32_t group, const struct command_group_join *cmd,
                 const struct result *result);
 void model_leave(struct model *m, uint32_t group, uint32_t member_number,
@@ -79,9 +181,21 @@ void model_group_delete(struct model *m, uint32_t group, const struct result *re
 void model_ack(struct model *m, const struct command_ack *cmd, const struct result *result);
 void model_commit(struct model *m, uint32_t group, const struct command_offsets_commit *cmd,
                   const struct result *result);
+void model_lease(struct model *m, const struct command_lease *cmd, const struct result *result);
+void model_release(struct model *m, const struct command_release *cmd, const struct result *result);
+void model_dead_letter(struct model *m, const struct command_dead_letter *cmd,
+                       const struct model_sent *sent, const struct result *result);
 
-/* Compares everything that can be asked. Where a group has a new generation, judges its owners and
- * takes them over. */
+/* What the commands above share. Appends to the partition; the first offset. */
+uint64_t model_append(struct model *m, uint32_t topic, uint32_t partition,
+                      const struct model_sent *sent);
+/* Where the position rises to when nothing but done and gone messages lie before it. */
+void model_settle_position(struct model *m, uint32_t group, uint32_t topic, uint32_t partition);
+void model_rise(struct model *m, uint32_t topic, uint32_t partition); /* of all groups */
+
+/* Where a group has a new generation, judges its owners and takes them over. */
+void model_adopt(struct model *m, const struct machine *machine, struct arena *arena);
+/* Compares everything that can be asked, after model_adopt(). */
 void model_compare(struct model *m, const struct machine *machine, struct arena *arena);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "command/codec.h"
 #include "command/record_batch.h"
 #include "delivery/delivery.h"
 #include "std/alloc.h"
@@ -13,13 +14,22 @@
 
 #define WORLD_START_US 1700000000000000LL
 #define WORLD_SECOND   1000000LL
+#define WORLD_SETTINGS                                                                             \
+    (struct topic_settings)                                                                        \
+    {                                                                                              \
+        .retention_us = -1, .retention_bytes = -1, .visibility_us = 30 * WORLD_SECOND,             \
+        .deliveries_max = 3, .delayed_max = 1000                                                   \
+    }
 
 struct world_entry { /* a command on its way */
     struct list_node link;
     struct arena arena;
     struct command cmd;
-    struct ack_request *ack; /* to be ended; NULL: none */
-    enum status status;      /* of the result */
+    struct ack_request *ack;         /* to be ended; NULL: none */
+    struct resolve_request *resolve; /* likewise */
+    struct dead_letter_job *job;     /* likewise: its DEAD_LETTER command */
+    enum status status;              /* of the result */
+    const struct result *result;     /* while `applied` is called */
 };
 
 struct world {
@@ -36,6 +46,8 @@ struct world {
     void (*partition_gone)(void *user, struct group_partition *gp);
     void (*position_moved)(void *user, struct group_partition *gp);
     void (*applied)(void *user, const struct world_entry *entry);
+    /* Takes the job; without it, its command is submitted at once. */
+    void (*dead_letter)(void *user, struct dead_letter_job *job);
     void *user;
 };
 
@@ -85,46 +97,43 @@ static inline void world_effect_partition_gone(void *user, struct group_partitio
     delivery_on_group_partition_gone(w->delivery, gp);
 }
 
-static inline struct span *world_copy_spans(struct arena *a, const struct span *from, uint32_t n)
+static inline void world_effect_became_visible(void *user, struct partition *partition,
+                                               const struct due_entry *entries, uint32_t count)
 {
-    struct span *to = arena_array(a, n, sizeof *to);
-    for (uint32_t i = 0; i < n; i++)
-        to[i] = arena_copy(a, from[i]);
-    return to;
+    struct world *w = user;
+    delivery_on_became_visible(w->delivery, partition, entries, count);
 }
 
-/* Copies what a command points to; but an ACK's entries must outlive it. */
+static inline void world_effect_due_changed(void *user, struct partition *partition)
+{
+    struct world *w = user;
+    delivery_on_due_changed(w->delivery, partition);
+}
+
+static inline void world_effect_became_gone(void *user, struct partition *partition,
+                                            uint64_t offset)
+{
+    struct world *w = user;
+    delivery_on_became_gone(w->delivery, partition, offset);
+}
+
+static inline void world_effect_topic_deleted(void *user, const struct topic *topic)
+{
+    struct world *w = user;
+    delivery_on_topic_deleted(w->delivery, topic);
+}
+
+/* Copies the command by way of its encoding, as the journal does. */
 static inline struct world_entry *world_submit(struct world *w, const struct command *cmd)
 {
     struct world_entry *entry = new_zero(struct world_entry);
-    struct arena *a = &entry->arena;
-    arena_init(a);
-    struct command *to = &entry->cmd;
-    *to = *cmd;
-    if (cmd->type == COMMAND_GROUP_JOIN) {
-        struct command_group_join *join = &to->group_join;
-        join->group = arena_copy(a, join->group);
-        struct joiner *joiners = arena_array(a, join->joiner_count, sizeof *joiners);
-        for (uint32_t i = 0; i < join->joiner_count; i++) {
-            joiners[i] = join->joiners[i];
-            joiners[i].member_id = arena_copy(a, joiners[i].member_id);
-            joiners[i].client_id = arena_copy(a, joiners[i].client_id);
-            joiners[i].topics = world_copy_spans(a, joiners[i].topics, joiners[i].topic_count);
-        }
-        join->joiners = joiners;
-    } else if (cmd->type == COMMAND_PUBLISH) {
-        to->publish.entries = arena_copy(a, to->publish.entries);
-    } else if (cmd->type == COMMAND_GROUP_LEAVE) {
-        to->group_leave.group = arena_copy(a, to->group_leave.group);
-        to->group_leave.member_id = arena_copy(a, to->group_leave.member_id);
-    } else if (cmd->type == COMMAND_OFFSETS_COMMIT) {
-        to->offsets_commit.group = arena_copy(a, to->offsets_commit.group);
-        to->offsets_commit.member_id = arena_copy(a, to->offsets_commit.member_id);
-    } else if (cmd->type == COMMAND_GROUP_DELETE) {
-        to->group_delete.group = arena_copy(a, to->group_delete.group);
-    } else if (cmd->type == COMMAND_TOPIC_DELETE) {
-        to->topic_delete.name = arena_copy(a, to->topic_delete.name);
-    }
+    arena_init(&entry->arena);
+    struct buf record;
+    buf_init(&record, SIZE_MAX);
+    command_encode(cmd, &record);
+    struct span kept = arena_copy(&entry->arena, buf_span(&record));
+    buf_fini(&record);
+    CHECK(command_decode(kept, &entry->arena, &entry->cmd) == ST_OK);
     list_push(&w->journal, &entry->link);
     w->journal_count++;
     return entry;
@@ -133,6 +142,38 @@ static inline struct world_entry *world_submit(struct world *w, const struct com
 static inline void world_option_submit(void *user, const struct command *cmd)
 {
     world_submit(user, cmd);
+}
+
+/* What the worker does: the message's body does not matter here. */
+static inline void world_option_dead_letter(void *user, struct dead_letter_job *job)
+{
+    struct world *w = user;
+    if (w->dead_letter != NULL) {
+        w->dead_letter(w->user, job);
+        return;
+    }
+    struct buf batch;
+    struct batch_builder builder;
+    buf_init(&batch, BATCH_SIZE_MAX);
+    batch_begin(&builder, &batch);
+    batch_add(&builder, &(struct record){.value = span_text("dead"), .priority = PRIORITY_NORMAL});
+    batch_end(&builder);
+    struct dead_letter_entry entry = {
+        .place = job->place,
+        .lease_id = job->lease_id,
+        .delivery_count = job->delivery_count,
+        .reason = job->reason,
+        .asked = job->asked != NULL && job->asked->kind == RESOLVE_REJECT,
+        .nacked = job->asked != NULL && job->asked->kind == RESOLVE_NACK,
+        .hash = job->place.partition,
+        .batch = job->drop ? (struct span){0} : buf_span(&batch),
+    };
+    struct command cmd = {
+        .type = COMMAND_DEAD_LETTER,
+        .dead_letter = {.settings = WORLD_SETTINGS, .entry_count = 1, .entries = &entry},
+    };
+    world_submit(w, &cmd)->job = job;
+    buf_fini(&batch);
 }
 
 static inline bool world_option_connected(void *user, struct poll_request *poll)
@@ -154,10 +195,16 @@ static inline bool world_apply(struct world *w)
     entry->cmd.time_us = w->now_us;
     machine_apply(w->machine, &entry->cmd, ++w->index, &entry->arena, &result);
     w->last_status = entry->status = result.status;
+    entry->result = &result;
     if (entry->ack != NULL)
         delivery_ack_end(w->delivery, entry->ack, &result, w->now_us);
-    if (entry->cmd.type == COMMAND_GROUP_JOIN)
-        delivery_on_joined(w->delivery, &entry->cmd, &result, w->now_us);
+    else if (entry->resolve != NULL)
+        delivery_resolve_end(w->delivery, entry->resolve, &result, w->now_us);
+    else if (entry->job != NULL)
+        delivery_dead_letter_end(w->delivery, entry->job, &result.dead_letter.entries[0],
+                                 w->now_us);
+    else
+        delivery_on_own_applied(w->delivery, &entry->cmd, &result, w->now_us);
     if (w->applied != NULL)
         w->applied(w->user, entry);
     arena_fini(&entry->arena);
@@ -182,10 +229,8 @@ static inline void world_pass(struct world *w, int64_t us)
         ;
 }
 
-static inline void world_init(struct world *w)
+static inline struct machine *world_new_machine(struct world *w)
 {
-    *w = (struct world){.now_us = WORLD_START_US, .connected = true};
-    list_init(&w->journal);
     struct machine_effects effects = {
         .append = world_effect_append,
         .group_changed = world_effect_group_changed,
@@ -193,44 +238,81 @@ static inline void world_init(struct world *w)
         .group_deleted = world_effect_group_deleted,
         .position_moved = world_effect_position_moved,
         .group_partition_gone = world_effect_partition_gone,
+        .became_visible = world_effect_became_visible,
+        .due_changed = world_effect_due_changed,
+        .became_gone = world_effect_became_gone,
+        .topic_deleted = world_effect_topic_deleted,
         .user = w,
     };
-    struct delivery_options options = {
-        .boot_id = 0xFEDCBA9876543210ULL,
-        .submit = world_option_submit,
-        .connected = world_option_connected,
-        .user = w,
-    };
-    w->machine = machine_new(&effects);
-    w->delivery = delivery_new(w->machine, &options);
-    delivery_start(w->delivery, w->now_us);
+    return machine_new(&effects);
 }
 
-/* The broker's run ends without a word and another begins: delivery is new, the state is not. */
-static inline void world_restart(struct world *w, uint64_t boot_id)
+static inline void world_start(struct world *w, uint64_t boot_id)
 {
     struct delivery_options options = {
         .boot_id = boot_id,
         .submit = world_option_submit,
         .connected = world_option_connected,
+        .dead_letter = world_option_dead_letter,
         .user = w,
     };
-    delivery_drain(w->delivery);
-    delivery_free(w->delivery);
     w->delivery = delivery_new(w->machine, &options);
     delivery_start(w->delivery, w->now_us);
 }
 
-static inline void world_fini(struct world *w)
+static inline void world_stop(struct world *w)
 {
     delivery_drain(w->delivery);
     delivery_free(w->delivery);
-    machine_free(w->machine);
+    w->delivery = NULL;
+}
+
+static inline void world_init(struct world *w)
+{
+    *w = (struct world){.now_us = WORLD_START_US, .connected = true};
+    list_init(&w->journal);
+    w->machine = world_new_machine(w);
+    world_start(w, 0xFEDCBA9876543210ULL);
+}
+
+/* The broker's run ends without a word and another begins: delivery is new, the state is not. */
+static inline void world_restart(struct world *w, uint64_t boot_id)
+{
+    world_stop(w);
+    world_start(w, boot_id);
+}
+
+/* What a crash does to commands that were not durable yet. */
+static inline void world_drop_journal(struct world *w)
+{
     while (!list_empty(&w->journal)) {
         struct world_entry *entry = list_entry(list_pop(&w->journal), struct world_entry, link);
+        free(entry->job);
         arena_fini(&entry->arena);
         free(entry);
     }
+    w->journal_count = 0;
+}
+
+/* The state goes through a snapshot. Between world_stop() and world_start(). */
+static inline void world_reload(struct world *w)
+{
+    CHECK(w->delivery == NULL);
+    struct buf image;
+    buf_init(&image, SIZE_MAX);
+    machine_save(w->machine, &image);
+    machine_free(w->machine);
+    w->machine = world_new_machine(w);
+    enum status st = machine_load(w->machine, buf_span(&image));
+    CHECK(st == ST_OK);
+    buf_fini(&image);
+}
+
+static inline void world_fini(struct world *w)
+{
+    world_stop(w);
+    machine_free(w->machine);
+    world_drop_journal(w);
 }
 
 static inline void world_create_topic(struct world *w, const char *name, uint32_t partition_count)
@@ -240,10 +322,7 @@ static inline void world_create_topic(struct world *w, const char *name, uint32_
         .topic_create = {.name = span_text(name),
                          .partition_count = partition_count,
                          .if_absent = true,
-                         .settings = {.retention_us = -1,
-                                      .retention_bytes = -1,
-                                      .visibility_us = 30 * WORLD_SECOND,
-                                      .deliveries_max = 3}},
+                         .settings = WORLD_SETTINGS},
     };
     world_submit(w, &cmd);
     world_settle(w);

@@ -8,17 +8,31 @@
     X(assign)                                                                                      \
     X(bench_http)                                                                                  \
     X(codec)                                                                                       \
+    X(codec_delivery)                                                                              \
     X(config)                                                                                      \
     X(crc32c)                                                                                      \
+    X(dead_letter_headers)                                                                         \
+    X(dead_letters)                                                                                \
     X(delivery)                                                                                    \
+    X(delivery_end)                                                                                \
+    X(delivery_restart)                                                                            \
+    X(due_index)                                                                                   \
+    X(due_rank)                                                                                    \
     X(duration)                                                                                    \
     X(fetch)                                                                                       \
     X(histogram)                                                                                   \
     X(journal)                                                                                     \
     X(json_scan)                                                                                   \
     X(json_write)                                                                                  \
+    X(lane_weights)                                                                                \
+    X(lanes)                                                                                       \
     X(lease)                                                                                       \
+    X(lease_table)                                                                                 \
     X(machine)                                                                                     \
+    X(machine_dead_letter)                                                                         \
+    X(machine_delay)                                                                               \
+    X(machine_delivery)                                                                            \
+    X(machine_save)                                                                                \
     X(map)                                                                                         \
     X(message_write)                                                                               \
     X(metrics)                                                                                     \
@@ -29,6 +43,10 @@
     X(readout)                                                                                     \
     X(receipt)                                                                                     \
     X(record_batch)                                                                                \
+    X(replay_page)                                                                                 \
+    X(resolve)                                                                                     \
+    X(resolve_race)                                                                                \
+    X(resolved)                                                                                    \
     X(snapshot)                                                                                    \
     X(target)                                                                                      \
     X(timestamp)                                                                                   \

@@ -1,50 +1,18 @@
-#include <check.h>
-
-#include "command/codec.h"
-#include "command/record_batch.h"
-#include "std/check.h"
-#include "std/little_endian.h"
-#include "tests/unit/golden.h"
+#include "tests/unit/codec_fixture.h"
 
 Suite *suite_codec(void);
 
-#define TIME_US 1700000000123456LL
-
-static struct buf bytes; /* what the last encode() wrote */
-static struct arena arena;
-
-static void setup(void)
+/* What the files of both versions have. */
+static void check_topic_create(const struct command_topic_create *c)
 {
-    buf_init(&bytes, SIZE_MAX);
-    arena_init(&arena);
-}
-
-static void teardown(void)
-{
-    buf_fini(&bytes);
-    arena_fini(&arena);
-}
-
-/* Encodes, compares with the golden file of that name, decodes the file's bytes. */
-static struct command through_golden(struct command *cmd, const char *name)
-{
-    cmd->time_us = TIME_US;
-    command_encode(cmd, &bytes);
-    struct buf golden;
-    golden_read(name, buf_span(&bytes), &golden);
-    ck_assert_msg(span_equal(buf_span(&bytes), buf_span(&golden)), "%s differs", name);
-    struct span kept = arena_copy(&arena, buf_span(&golden));
-    buf_fini(&golden);
-    struct command out;
-    ck_assert_int_eq(command_decode(kept, &arena, &out), ST_OK);
-    ck_assert_int_eq(out.type, cmd->type);
-    ck_assert_int_eq(out.time_us, TIME_US);
-    return out;
-}
-
-static void assert_text(struct span s, const char *text)
-{
-    ck_assert(span_equal(s, span_text(text)));
+    assert_text(c->name, "acme/orders");
+    ck_assert_uint_eq(c->partition_count, 6);
+    ck_assert(c->if_absent);
+    ck_assert_int_eq(c->settings.retention_us, 604800000000);
+    ck_assert_int_eq(c->settings.retention_bytes, -1);
+    ck_assert_int_eq(c->settings.visibility_us, 30000000);
+    ck_assert_uint_eq(c->settings.deliveries_max, 3);
+    ck_assert_int_eq(c->settings.cleanup, CLEANUP_COMPACT);
 }
 
 START_TEST(codec_topic_create)
@@ -58,17 +26,49 @@ START_TEST(codec_topic_create)
                      .retention_bytes = -1,
                      .visibility_us = 30000000,
                      .deliveries_max = 3,
-                     .cleanup = CLEANUP_COMPACT},
+                     .in_flight_max = 8,
+                     .delayed_max = 5000000,
+                     .cleanup = CLEANUP_COMPACT,
+                     .priority_mode = PRIORITY_WEIGHTED},
     };
-    struct command out = through_golden(&cmd, "command-v1-topic_create.bin");
-    assert_text(out.topic_create.name, "acme/orders");
-    ck_assert_uint_eq(out.topic_create.partition_count, 6);
-    ck_assert(out.topic_create.if_absent);
-    ck_assert_int_eq(out.topic_create.settings.retention_us, 604800000000);
-    ck_assert_int_eq(out.topic_create.settings.retention_bytes, -1);
-    ck_assert_int_eq(out.topic_create.settings.visibility_us, 30000000);
-    ck_assert_uint_eq(out.topic_create.settings.deliveries_max, 3);
-    ck_assert_int_eq(out.topic_create.settings.cleanup, CLEANUP_COMPACT);
+    struct command out = through_golden(&cmd, "command-v2-topic_create.bin");
+    check_topic_create(&out.topic_create);
+    ck_assert_uint_eq(out.topic_create.settings.in_flight_max, 8);
+    ck_assert_uint_eq(out.topic_create.settings.delayed_max, 5000000);
+    ck_assert_int_eq(out.topic_create.settings.priority_mode, PRIORITY_WEIGHTED);
+    refuses_every_cut(&cmd);
+
+    out = decode_golden("command-v1-topic_create.bin", (struct span){0}, COMMAND_TOPIC_CREATE);
+    check_topic_create(&out.topic_create);
+    ck_assert_uint_eq(out.topic_create.settings.in_flight_max, 0);
+    ck_assert_uint_eq(out.topic_create.settings.delayed_max, 1000000);
+    ck_assert_int_eq(out.topic_create.settings.priority_mode, PRIORITY_STRICT);
+}
+END_TEST
+
+START_TEST(codec_refuses_bad_settings)
+{
+    const struct topic_settings good = {
+        .retention_us = -1, .retention_bytes = -1, .visibility_us = 1, .deliveries_max = 1};
+    struct topic_settings cases[6];
+    for (int i = 0; i < 6; i++)
+        cases[i] = good;
+    cases[1].retention_us = -2;
+    cases[2].retention_bytes = -2;
+    cases[3].visibility_us = 0;
+    cases[4].deliveries_max = 0;
+    cases[5].priority_mode = (enum priority_mode)2;
+    struct command cmd = {.type = COMMAND_TOPIC_CREATE};
+    cmd.topic_create = (struct command_topic_create){.name = span_text("a"), .partition_count = 1};
+    for (int i = 0; i < 6; i++) {
+        cmd.topic_create.settings = cases[i];
+        ck_assert_msg(encode_and_decode(&cmd) == (i == 0 ? ST_OK : ST_CORRUPT), "case %d", i);
+    }
+    cmd.topic_create.settings = good;
+    cmd.topic_create.partition_count = 0;
+    ck_assert_int_eq(encode_and_decode(&cmd), ST_CORRUPT);
+    cmd.topic_create.partition_count = PARTITIONS_MAX + 1;
+    ck_assert_int_eq(encode_and_decode(&cmd), ST_CORRUPT);
 }
 END_TEST
 
@@ -137,6 +137,24 @@ START_TEST(codec_publish)
 }
 END_TEST
 
+/* What the files of both versions have. */
+static void check_group_join(const struct command_group_join *c, const struct joiner *joiners)
+{
+    assert_text(c->group, "workers");
+    ck_assert_uint_eq(c->joiner_count, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct joiner *got = &c->joiners[i], *want = &joiners[i];
+        ck_assert(span_equal(got->member_id, want->member_id));
+        ck_assert(span_equal(got->client_id, want->client_id));
+        ck_assert_uint_eq(got->topic_count, want->topic_count);
+        assert_text(got->topics[got->topic_count - 1], i == 0 ? "payments" : "orders");
+        ck_assert_int_eq(got->session_us, want->session_us);
+        ck_assert_int_eq(got->visibility_us, want->visibility_us);
+        ck_assert_uint_eq(got->in_flight_max, want->in_flight_max);
+        ck_assert(got->rejoin == want->rejoin && got->from_latest == want->from_latest);
+    }
+}
+
 START_TEST(codec_group_join)
 {
     struct span topics[] = {span_text("orders"), span_text("payments")};
@@ -148,6 +166,7 @@ START_TEST(codec_group_join)
          .session_us = 30000000,
          .visibility_us = 0,
          .in_flight_max = 1000,
+         .deliveries_max = 5,
          .rejoin = true},
         {.member_id = span_text("w-2"),
          .client_id = span_text("w"),
@@ -160,20 +179,16 @@ START_TEST(codec_group_join)
     };
     struct command cmd = {.type = COMMAND_GROUP_JOIN};
     cmd.group_join = (struct command_group_join){span_text("workers"), joiners, 2};
-    struct command out = through_golden(&cmd, "command-v1-group_join.bin");
-    assert_text(out.group_join.group, "workers");
-    ck_assert_uint_eq(out.group_join.joiner_count, 2);
-    for (uint32_t i = 0; i < 2; i++) {
-        const struct joiner *got = &out.group_join.joiners[i], *want = &joiners[i];
-        ck_assert(span_equal(got->member_id, want->member_id));
-        ck_assert(span_equal(got->client_id, want->client_id));
-        ck_assert_uint_eq(got->topic_count, want->topic_count);
-        assert_text(got->topics[got->topic_count - 1], i == 0 ? "payments" : "orders");
-        ck_assert_int_eq(got->session_us, want->session_us);
-        ck_assert_int_eq(got->visibility_us, want->visibility_us);
-        ck_assert_uint_eq(got->in_flight_max, want->in_flight_max);
-        ck_assert(got->rejoin == want->rejoin && got->from_latest == want->from_latest);
-    }
+    struct command out = through_golden(&cmd, "command-v2-group_join.bin");
+    check_group_join(&out.group_join, joiners);
+    ck_assert_uint_eq(out.group_join.joiners[0].deliveries_max, 5);
+    ck_assert_uint_eq(out.group_join.joiners[1].deliveries_max, 0);
+    refuses_every_cut(&cmd);
+
+    out = decode_golden("command-v1-group_join.bin", (struct span){0}, COMMAND_GROUP_JOIN);
+    check_group_join(&out.group_join, joiners);
+    for (int i = 0; i < 2; i++)
+        ck_assert_uint_eq(out.group_join.joiners[i].deliveries_max, 0);
 }
 END_TEST
 
@@ -187,7 +202,6 @@ START_TEST(codec_group_leave_and_delete)
     assert_text(out.group_leave.member_id, "w-2");
     ck_assert_int_eq(out.group_leave.reason, LEAVE_SESSION_EXPIRED);
 
-    buf_clear(&bytes);
     cmd = (struct command){.type = COMMAND_GROUP_DELETE};
     cmd.group_delete.group = span_text("workers");
     out = through_golden(&cmd, "command-v1-group_delete.bin");
@@ -225,29 +239,13 @@ START_TEST(codec_offsets_commit)
 }
 END_TEST
 
-static enum status decode_now(void)
-{
-    struct command out;
-    store_u32(bytes.data, (uint32_t)bytes.size);
-    return command_decode(buf_span(&bytes), &arena, &out);
-}
-
 START_TEST(codec_every_cut_is_corrupt)
 {
     struct offset_entry entries[] = {{span_text("orders"), 0, 12}};
     struct command cmd = {.type = COMMAND_OFFSETS_COMMIT};
     cmd.offsets_commit = (struct command_offsets_commit){
         .group = span_text("workers"), .member_id = span_text("w-1"), entries, 1, 3};
-    command_encode(&cmd, &bytes);
-    ck_assert_int_eq(decode_now(), ST_OK);
-    wire_put_u8(&bytes, 0);
-    ck_assert_int_eq(decode_now(), ST_CORRUPT); /* bytes left over */
-    for (bytes.size -= 2; bytes.size >= COMMAND_HEADER_SIZE; bytes.size--)
-        ck_assert_int_eq(decode_now(), ST_CORRUPT);
-    struct command out;
-    for (; bytes.size > 0; bytes.size--)
-        ck_assert_int_eq(command_decode(buf_span(&bytes), &arena, &out), ST_CORRUPT);
-    ck_assert_int_eq(command_decode(span_of(NULL, 0), &arena, &out), ST_CORRUPT);
+    refuses_every_cut(&cmd);
 }
 END_TEST
 
@@ -333,8 +331,9 @@ Suite *suite_codec(void)
 {
     Suite *suite = suite_create("codec");
     TCase *tcase = tcase_create("codec");
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, codec_setup, codec_teardown);
     tcase_add_test(tcase, codec_topic_create);
+    tcase_add_test(tcase, codec_refuses_bad_settings);
     tcase_add_test(tcase, codec_topic_delete);
     tcase_add_test(tcase, codec_publish);
     tcase_add_test(tcase, codec_group_join);

@@ -3,6 +3,8 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "node/topic_defaults.h"
+
 Suite *suite_config(void);
 
 static struct config config;
@@ -66,9 +68,10 @@ START_TEST(reports_every_problem_at_once)
     ck_assert_int_eq(setenv("GOQUEUE_BROKER_DURABILITY", "maybe", 1), 0);
     ck_assert(!load((char *[]){(char[]){"--topics-partitions=0"}, (char[]){"--limits-body=x"},
                                (char[]){"--unknown=1"}, (char[]){"--listeners-http=8080"},
-                               (char[]){"--topics-retentionhours=0"}},
-                    5));
-    ck_assert_uint_eq(problem_lines(), 6);
+                               (char[]){"--topics-retentionhours=0"},
+                               (char[]){"--delivery-dlqretentionhours=0"}},
+                    6));
+    ck_assert_uint_eq(problem_lines(), 7);
 }
 END_TEST
 
@@ -81,6 +84,23 @@ START_TEST(reads_sizes)
 }
 END_TEST
 
+START_TEST(topics_get_the_settings)
+{
+    const int64_t hour_us = 3600LL * 1000 * 1000;
+    ck_assert(load((char *[]){(char[]){"--delivery-maxdelayed=12"}}, 1));
+    const struct topic_settings topic = topic_default_settings(&config);
+    ck_assert_int_eq(topic.retention_us, 168 * hour_us);
+    ck_assert_int_eq(topic.visibility_us, 30 * 1000 * 1000);
+    ck_assert_uint_eq(topic.deliveries_max, 3);
+    ck_assert_uint_eq(topic.in_flight_max, 0);
+    ck_assert_uint_eq(topic.delayed_max, 12);
+    ck_assert_int_eq(topic.priority_mode, PRIORITY_STRICT);
+    const struct topic_settings dead = topic_dead_letter_settings(&config);
+    ck_assert_int_eq(dead.retention_us, 336 * hour_us);
+    ck_assert_uint_eq(dead.deliveries_max, 3);
+}
+END_TEST
+
 Suite *suite_config(void)
 {
     Suite *suite = suite_create("config");
@@ -90,6 +110,7 @@ Suite *suite_config(void)
     tcase_add_test(tc, flags_win_over_the_environment);
     tcase_add_test(tc, reports_every_problem_at_once);
     tcase_add_test(tc, reads_sizes);
+    tcase_add_test(tc, topics_get_the_settings);
     suite_add_tcase(suite, tc);
     return suite;
 }

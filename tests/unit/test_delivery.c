@@ -1,184 +1,6 @@
-#include <check.h>
-#include <stdio.h>
-
-#include "delivery/joining.h"
-#include "delivery_world.h"
+#include "tests/unit/delivery_client.h"
 
 Suite *suite_delivery(void);
-
-/* One client with one request of each kind under way. */
-struct client {
-    struct arena arena;
-    struct span topics[2];
-    char member_id[64];
-    struct join_request join;
-    struct poll_request poll;
-    struct ack_request ack;
-    struct heartbeat_request beat;
-    uint32_t generation;
-    int joins_done;
-    int polls_done;
-};
-
-#define CLIENT(request, field)                                                                     \
-    ((struct client *)(void *)((char *)(request)-offsetof(struct client, field)))
-
-static struct world world;
-static struct client alice, bob, carol;
-
-static void on_join(struct join_request *join)
-{
-    struct client *c = CLIENT(join, join);
-    c->joins_done++;
-    if (join->result.status == ST_OK)
-        c->generation = join->result.join.generation;
-}
-
-static void on_poll(struct poll_request *poll)
-{
-    CLIENT(poll, poll)->polls_done++;
-}
-
-static void setup(void)
-{
-    world_init(&world);
-    world_create_topic(&world, "orders", 2);
-    struct client *clients[] = {&alice, &bob, &carol};
-    const char *names[] = {"alice-1", "bob-1", "carol-1"};
-    for (int i = 0; i < 3; i++) {
-        struct client *c = clients[i];
-        *c = (struct client){0};
-        arena_init(&c->arena);
-        memcpy(c->member_id, names[i], strlen(names[i]));
-    }
-}
-
-static void teardown(void)
-{
-    world_fini(&world);
-    struct client *clients[] = {&alice, &bob, &carol};
-    for (int i = 0; i < 3; i++)
-        arena_fini(&clients[i]->arena);
-}
-
-static void start_join(struct client *c, uint32_t in_flight_max)
-{
-    c->topics[0] = span_text("orders");
-    c->join = (struct join_request){
-        .group = span_text("workers"),
-        .joiner = {.member_id = span_text(c->member_id),
-                   .client_id = span_text("client"),
-                   .topics = c->topics,
-                   .topic_count = 1,
-                   .session_us = 30 * WORLD_SECOND,
-                   .in_flight_max = in_flight_max},
-        .arena = &c->arena,
-        .done = on_join,
-    };
-    delivery_join(world.delivery, &c->join, world.now_us);
-}
-
-static void join_now(struct client *c, uint32_t in_flight_max)
-{
-    start_join(c, in_flight_max);
-    world_pass(&world, JOIN_WINDOW_US + 2000);
-    world_settle(&world);
-    ck_assert_int_eq(c->joins_done, 1);
-    ck_assert_int_eq(c->join.result.status, ST_OK);
-    ck_assert_int_eq(c->join.result.join.joined[c->join.index].status, ST_OK);
-}
-
-static void start_poll(struct client *c, uint32_t max, int64_t wait_us)
-{
-    c->polls_done = 0;
-    c->poll = (struct poll_request){.group = span_text("workers"),
-                                    .member_id = span_text(c->member_id),
-                                    .generation = -1,
-                                    .messages_max = max,
-                                    .wait_us = wait_us,
-                                    .arena = &c->arena,
-                                    .done = on_poll};
-    delivery_poll(world.delivery, &c->poll, world.now_us);
-    delivery_check(world.delivery);
-}
-
-static uint32_t received(const struct client *c)
-{
-    ck_assert_int_eq(c->polls_done, 1);
-    ck_assert_int_eq(c->poll.status, ST_OK);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < c->poll.run_count; i++)
-        count += c->poll.runs[i].count;
-    return count;
-}
-
-static uint32_t poll_now(struct client *c, uint32_t max)
-{
-    start_poll(c, max, 0);
-    return received(c);
-}
-
-static struct receipt receipt_of(const struct client *c, uint32_t run, uint32_t index)
-{
-    ck_assert_uint_lt(run, c->poll.run_count);
-    const struct delivered_run *r = &c->poll.runs[run];
-    while (index >= r->count && ++run < c->poll.run_count) { /* partitions take turns */
-        index -= r->count;
-        r = &c->poll.runs[run];
-    }
-    ck_assert_uint_lt(index, r->count);
-    return (struct receipt){.group_id = r->group_id,
-                            .topic_id = r->topic_id,
-                            .partition = r->partition,
-                            .delivery_count = r->messages[index].delivery_count,
-                            .offset = r->messages[index].offset,
-                            .lease_id = r->messages[index].lease_id};
-}
-
-static void begin_ack(struct client *c, struct receipt *receipts, uint32_t count)
-{
-    c->ack = (struct ack_request){.receipts = receipts, .count = count, .arena = &c->arena};
-    delivery_ack_begin(world.delivery, &c->ack, world.now_us);
-    if (c->ack.command.ack.entry_count > 0)
-        world_submit(&world, &c->ack.command)->ack = &c->ack;
-    delivery_check(world.delivery);
-}
-
-static const struct acked *ack_now(struct client *c, struct receipt receipt)
-{
-    static struct receipt kept;
-    kept = receipt;
-    begin_ack(c, &kept, 1);
-    world_settle(&world);
-    return &c->ack.acked[0];
-}
-
-static void leave(struct client *c)
-{
-    struct command cmd = {
-        .type = COMMAND_GROUP_LEAVE,
-        .group_leave = {.group = span_text("workers"), .member_id = span_text(c->member_id)},
-    };
-    world_submit(&world, &cmd);
-    world_settle(&world);
-}
-
-static enum status commit(struct client *c, uint32_t partition, uint64_t offset)
-{
-    struct offset_entry entry = {
-        .topic = span_text("orders"), .partition = partition, .offset = offset};
-    struct command cmd = {
-        .type = COMMAND_OFFSETS_COMMIT,
-        .offsets_commit = {.group = span_text("workers"),
-                           .member_id = span_text(c->member_id),
-                           .entries = &entry,
-                           .entry_count = 1,
-                           .generation = -1},
-    };
-    world_submit(&world, &cmd);
-    world_settle(&world);
-    return world.last_status;
-}
 
 START_TEST(joins_share_a_window)
 {
@@ -272,10 +94,8 @@ START_TEST(poll_delivers_once_and_ack_settles)
     ck_assert_int_eq(acked->status, ST_OK);
     ck_assert(acked->already);
     ck_assert_uint_eq(acked->committed, 1);
-    struct delivery_stats stats;
-    delivery_stats_get(world.delivery, &stats);
-    ck_assert_uint_eq(stats.in_flight, 4);
-    ck_assert_uint_eq(stats.leases_total, 5);
+    ck_assert_uint_eq(stats().in_flight, 4);
+    ck_assert_uint_eq(stats().leases_total, 5);
 }
 END_TEST
 
@@ -431,9 +251,7 @@ START_TEST(session_ends_without_a_sign_of_life)
     world_pass(&world, 60 * WORLD_SECOND); /* the leave is submitted once */
     world_settle(&world);
     ck_assert_uint_eq(group->member_count, 0);
-    struct delivery_stats stats;
-    delivery_stats_get(world.delivery, &stats);
-    ck_assert_uint_eq(stats.sessions_expired_total, 1);
+    ck_assert_uint_eq(stats().sessions_expired_total, 1);
 }
 END_TEST
 
@@ -466,16 +284,7 @@ START_TEST(rewind_while_an_ack_is_on_its_way)
     ck_assert_uint_eq(poll_now(&alice, 100), 3);
     struct receipt receipt = receipt_of(&alice, 0, 0);
     begin_ack(&alice, &receipt, 1);
-    struct offset_entry entry = {.topic = span_text("orders"), .offset = 0};
-    struct command back = {
-        .type = COMMAND_OFFSETS_COMMIT,
-        .offsets_commit = {.group = span_text("workers"),
-                           .member_id = span_text(alice.member_id),
-                           .entries = &entry,
-                           .entry_count = 1,
-                           .generation = -1},
-    };
-    world_submit(&world, &back);
+    submit_commit(&alice, 0, 0);
     world_settle(&world);
     ck_assert_uint_eq(poll_now(&alice, 100), 3); /* the commit came last */
 }
@@ -572,7 +381,7 @@ Suite *suite_delivery(void)
 {
     Suite *suite = suite_create("delivery");
     TCase *tcase = tcase_create("delivery");
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, clients_setup, clients_teardown);
     tcase_add_test(tcase, joins_share_a_window);
     tcase_add_test(tcase, join_window_ends_after_a_second);
     tcase_add_test(tcase, join_to_members_is_at_once);

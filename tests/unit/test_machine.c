@@ -1,181 +1,6 @@
-#include <check.h>
-#include <stdio.h>
-
-#include "machine/machine.h"
-#include "std/check.h"
-#include "std/wire.h"
-#include "tests/unit/golden.h"
+#include "tests/unit/machine_fixture.h"
 
 Suite *suite_machine(void);
-
-#define START_US  1700000000000000LL
-#define MINUTE_US (60LL * 1000 * 1000)
-enum { EVENTS_SIZE = 1024 };
-
-static struct machine *machine;
-static struct arena arena;
-static struct command cmd;
-static struct result result;
-static int64_t now_us;
-static char events[EVENTS_SIZE]; /* what the effects said, one word each */
-
-static void event(const char *name)
-{
-    size_t used = strlen(events);
-    int size = snprintf(events + used, sizeof events - used, "%s ", name);
-    CHECK(size > 0 && used + (size_t)size < sizeof events);
-}
-
-static void on_created(void *user, const struct topic *t)
-{
-    (void)user, (void)t;
-    event("created");
-}
-
-static void on_deleted(void *user, const struct topic *t)
-{
-    (void)user, (void)t;
-    event("deleted");
-}
-
-static void on_changed(void *user, struct group *g)
-{
-    (void)user, (void)g;
-    event("changed");
-}
-
-static void on_gone(void *user, struct group *g, struct member *member)
-{
-    (void)user, (void)g, (void)member;
-    event("member_gone");
-}
-
-static void on_group_deleted(void *user, struct group *g)
-{
-    (void)user, (void)g;
-    event("group_deleted");
-}
-
-static void on_moved(void *user, struct group_partition *gp)
-{
-    (void)user, (void)gp;
-    event("moved");
-}
-
-static void on_partition_gone(void *user, struct group_partition *gp)
-{
-    (void)user, (void)gp;
-    event("partition_gone");
-}
-
-static void setup(void)
-{
-    static const struct machine_effects effects = {.topic_created = on_created,
-                                                   .topic_deleted = on_deleted,
-                                                   .group_changed = on_changed,
-                                                   .member_gone = on_gone,
-                                                   .group_deleted = on_group_deleted,
-                                                   .position_moved = on_moved,
-                                                   .group_partition_gone = on_partition_gone};
-    machine = machine_new(&effects);
-    arena_init(&arena);
-    now_us = START_US;
-    events[0] = '\0';
-}
-
-static void teardown(void)
-{
-    machine_free(machine);
-    arena_fini(&arena);
-}
-
-static enum status apply(void)
-{
-    cmd.time_us = now_us;
-    events[0] = '\0';
-    machine_apply(machine, &cmd, machine_applied_index(machine) + 1, &arena, &result);
-    machine_check(machine);
-    return result.status;
-}
-
-static enum status create(const char *name, uint32_t partitions, bool if_absent)
-{
-    cmd = (struct command){.type = COMMAND_TOPIC_CREATE};
-    cmd.topic_create = (struct command_topic_create){
-        span_text(name), partitions, if_absent, {604800000000, -1, 30000000, 3, CLEANUP_DELETE}};
-    return apply();
-}
-
-static enum status delete_topic(const char *name)
-{
-    cmd = (struct command){.type = COMMAND_TOPIC_DELETE};
-    cmd.topic_delete.name = span_text(name);
-    return apply();
-}
-
-static struct joiner joiner(const char *id, struct span *topics, uint32_t count)
-{
-    return (struct joiner){.member_id = span_text(id),
-                           .client_id = span_text("client"),
-                           .topics = topics,
-                           .topic_count = count,
-                           .session_us = 30000000,
-                           .in_flight_max = 1000};
-}
-
-static enum status join(struct joiner *joiners, uint32_t count)
-{
-    cmd = (struct command){.type = COMMAND_GROUP_JOIN};
-    cmd.group_join = (struct command_group_join){span_text("g"), joiners, count};
-    return apply();
-}
-
-static enum status join_one(const char *id, const char *topic)
-{
-    struct span topics[] = {span_text(topic)};
-    struct joiner one = joiner(id, topics, 1);
-    (void)join(&one, 1);
-    return result.join.joined[0].status;
-}
-
-static enum status leave(const char *id)
-{
-    cmd = (struct command){.type = COMMAND_GROUP_LEAVE};
-    cmd.group_leave = (struct command_group_leave){span_text("g"), span_text(id), LEAVE_ASKED};
-    return apply();
-}
-
-static enum status commit(const char *id, const char *topic, uint32_t partition, uint64_t offset,
-                          int64_t generation)
-{
-    struct offset_entry entry = {span_text(topic), partition, offset};
-    cmd = (struct command){.type = COMMAND_OFFSETS_COMMIT};
-    cmd.offsets_commit =
-        (struct command_offsets_commit){span_text("g"), span_text(id), &entry, 1, generation};
-    return apply();
-}
-
-static struct acked ack(uint64_t offset)
-{
-    struct ack_entry entry = {1, 0, offset};
-    cmd = (struct command){.type = COMMAND_ACK};
-    cmd.ack = (struct command_ack){1, 1, &entry};
-    ck_assert_int_eq(apply(), ST_OK);
-    return result.ack.acked[0];
-}
-
-/* Any number of messages: the partition's counters move as if they had been published. */
-static void fill(const char *topic, uint32_t partition, uint64_t count)
-{
-    struct partition *p = &machine_find_topic(machine, span_text(topic))->partitions[partition];
-    p->next_offset += count;
-    p->message_count += count;
-}
-
-static struct group *group(void)
-{
-    return machine_find_group(machine, span_text("g"));
-}
 
 START_TEST(machine_topics)
 {
@@ -344,9 +169,7 @@ START_TEST(machine_acks)
     ck_assert(ack(3).advanced);
     ck_assert_int_eq(delete_topic("a"), ST_OK);
     ck_assert_int_eq(ack(4).status, ST_TOPIC_NOT_FOUND);
-    cmd = (struct command){.type = COMMAND_GROUP_DELETE};
-    cmd.group_delete.group = span_text("g");
-    ck_assert_int_eq(apply(), ST_OK);
+    ck_assert_int_eq(delete_group(), ST_OK);
     ck_assert_int_eq(ack(4).status, ST_GROUP_NOT_FOUND);
 }
 END_TEST
@@ -434,106 +257,12 @@ START_TEST(machine_group_deleted)
 {
     (void)create("a", 1, false);
     (void)join_one("one", "a");
-    cmd = (struct command){.type = COMMAND_GROUP_DELETE};
-    cmd.group_delete.group = span_text("g");
-    ck_assert_int_eq(apply(), ST_OK);
+    ck_assert_int_eq(delete_group(), ST_OK);
     ck_assert_str_eq(events, "member_gone partition_gone group_deleted ");
     ck_assert_int_eq(apply(), ST_GROUP_NOT_FOUND);
     (void)join_one("one", "a");
     ck_assert_uint_eq(result.join.group_id, 2);
     ck_assert_uint_eq(result.join.generation, 1);
-}
-END_TEST
-
-/* A state with something of everything. */
-static void build_golden_state(void)
-{
-    (void)create("acme/orders", 2, false);
-    (void)create("orders", 3, false);
-    fill("orders", 0, 100000);
-    machine_find_topic(machine, span_text("orders"))->partitions[0].size_bytes = 4321;
-    machine_find_topic(machine, span_text("orders"))->round_robin = 2;
-    (void)join_one("one", "orders");
-    (void)join_one("two", "orders");
-    (void)join_one("gone", "orders");
-    now_us += MINUTE_US;
-    (void)leave("gone");
-    static const uint64_t acked[] = {0, 1, 3, 5, 6, 99999};
-    for (size_t i = 0; i < sizeof acked / sizeof acked[0]; i++) {
-        struct ack_entry entry = {2, 0, acked[i]};
-        cmd = (struct command){.type = COMMAND_ACK};
-        cmd.ack = (struct command_ack){1, 1, &entry};
-        (void)apply();
-    }
-}
-
-START_TEST(machine_golden_snapshot)
-{
-    build_golden_state();
-    struct buf image, golden, again;
-    buf_init(&image, SIZE_MAX);
-    buf_init(&again, SIZE_MAX);
-    machine_save(machine, &image);
-    golden_read("machine-v1.bin", buf_span(&image), &golden);
-    ck_assert(span_equal(buf_span(&image), buf_span(&golden)));
-
-    machine_free(machine);
-    machine = machine_new(NULL);
-    ck_assert_int_eq(machine_load(machine, buf_span(&golden)), ST_OK);
-    machine_check(machine);
-    machine_save(machine, &again);
-    ck_assert(span_equal(buf_span(&again), buf_span(&golden)));
-    ck_assert_uint_eq(machine_digest(machine), 4871038759102866224ULL);
-    ck_assert_uint_eq(machine_applied_index(machine), 12);
-    ck_assert_int_eq(machine_time_us(machine), START_US + MINUTE_US);
-    const struct topic *t = machine_find_topic(machine, span_text("orders"));
-    ck_assert(t->id == 2 && t->partition_count == 3 && t->round_robin == 2);
-    ck_assert(t->created_us == START_US && t->settings.retention_us == 604800000000);
-    ck_assert(t->partitions[0].next_offset == 100000 && t->partitions[0].size_bytes == 4321);
-    const struct group *g = group();
-    ck_assert(g->generation == 4 && g->member_count == 2 && g->departed_count == 1);
-    ck_assert(span_equal(g->members[1]->id, span_text("two")));
-    ck_assert(span_equal(g->departed[0].member_id, span_text("gone")));
-    const struct group_partition *gp = group_find_partition(g, 2, 0);
-    ck_assert_uint_eq(gp->position, 2);
-    ck_assert_uint_eq(offset_set_count(&gp->done), 4);
-    ck_assert(group_partition_is_done(gp, 99999) && !group_partition_is_done(gp, 4));
-    buf_fini(&image);
-    buf_fini(&golden);
-    buf_fini(&again);
-}
-END_TEST
-
-START_TEST(machine_load_refuses_every_cut)
-{
-    build_golden_state();
-    struct buf image;
-    buf_init(&image, SIZE_MAX);
-    machine_save(machine, &image);
-    for (size_t size = 0; size < image.size; size++) {
-        struct machine *m = machine_new(NULL);
-        ck_assert_int_eq(machine_load(m, span_of(image.data, size)), ST_CORRUPT);
-        machine_free(m);
-    }
-    buf_fini(&image);
-}
-END_TEST
-
-START_TEST(machine_load_survives_every_flip)
-{
-    build_golden_state();
-    struct buf image;
-    buf_init(&image, SIZE_MAX);
-    machine_save(machine, &image);
-    for (size_t bit = 0; bit < image.size * 8; bit++) {
-        struct machine *m = machine_new(NULL);
-        image.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        if (machine_load(m, buf_span(&image)) == ST_OK)
-            machine_check(m);
-        image.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        machine_free(m);
-    }
-    buf_fini(&image);
 }
 END_TEST
 
@@ -563,7 +292,7 @@ Suite *suite_machine(void)
     Suite *suite = suite_create("machine");
     TCase *tcase = tcase_create("machine");
     tcase_set_timeout(tcase, 60); /* under sanitizers, on a busy machine */
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, fixture_setup, fixture_teardown);
     tcase_add_test(tcase, machine_topics);
     tcase_add_test(tcase, machine_joiners_share_a_generation);
     tcase_add_test(tcase, machine_no_group_without_a_member);
@@ -578,9 +307,6 @@ Suite *suite_machine(void)
     tcase_add_test(tcase, machine_where_a_group_starts);
     tcase_add_test(tcase, machine_topic_deleted_under_a_group);
     tcase_add_test(tcase, machine_group_deleted);
-    tcase_add_test(tcase, machine_golden_snapshot);
-    tcase_add_test(tcase, machine_load_refuses_every_cut);
-    tcase_add_test(tcase, machine_load_survives_every_flip);
     tcase_add_test(tcase, machine_stats);
     tcase_add_test_raise_signal(tcase, machine_refuses_a_gap_in_the_journal, 6);
     suite_add_tcase(suite, tcase);

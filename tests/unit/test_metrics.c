@@ -29,12 +29,15 @@ static const struct metrics_topic *find(struct arena *arena, const char *name)
 static void *count_much(void *unused)
 {
     char name[32];
+    const struct metrics_wait waits[PRIORITY_COUNT] = {[PRIORITY_LOW] = {2, 7}};
     for (unsigned i = 0; i < ROUNDS; i++) {
         metrics_published(registry, topic_name(name, i % NAMES), 2, 10, (int64_t)(i % 3) * 1000);
         metrics_consumed(registry, topic_name(name, i % NAMES), 1, 5);
         metrics_acked(registry, 1, 700);
         metrics_failed(registry, topic_name(name, i % NAMES), ST_BUSY, 1);
         metrics_request(registry, 200);
+        metrics_event(registry, topic_name(name, i % NAMES), METRICS_NACKED);
+        metrics_waited(registry, topic_name(name, i % NAMES), waits);
     }
     return unused;
 }
@@ -67,6 +70,11 @@ START_TEST(threads_lose_nothing)
         ck_assert_uint_eq(topics[i].published, 2 * calls / NAMES);
         ck_assert_uint_eq(topics[i].consumed, calls / NAMES);
         failed += topics[i].failed[ST_BUSY];
+        ck_assert_uint_eq(topics[i].events[METRICS_NACKED], calls / NAMES);
+        ck_assert_uint_eq(topics[i].events[METRICS_REJECTED], 0);
+        ck_assert_uint_eq(topics[i].waits[PRIORITY_LOW].count, 2 * calls / NAMES);
+        ck_assert_uint_eq(topics[i].waits[PRIORITY_LOW].sum_us, 7 * calls / NAMES);
+        ck_assert_uint_eq(topics[i].waits[PRIORITY_NORMAL].count, 0);
         if (i > 0)
             ck_assert_int_lt(span_compare(topics[i - 1].name, topics[i].name), 0);
     }
@@ -120,6 +128,19 @@ START_TEST(failures_add_no_topics)
     ck_assert_uint_eq(metrics_read_topics(registry, &arena, &topics), 1);
     ck_assert_uint_eq(topics[0].failed[ST_TOPIC_NOT_FOUND], 3);
     ck_assert_uint_eq(topics[0].published, 1);
+    arena_fini(&arena);
+}
+END_TEST
+
+START_TEST(events_of_unknown_topics_count_together)
+{
+    struct arena arena;
+    arena_init(&arena);
+    metrics_event(registry, span_text(METRICS_OTHER), METRICS_EXTENDED);
+    metrics_event(registry, span_text("acme/t"), METRICS_REJECTED);
+    ck_assert_uint_eq(find(&arena, METRICS_OTHER)->events[METRICS_EXTENDED], 1);
+    ck_assert_uint_eq(find(&arena, METRICS_OTHER)->events[METRICS_REJECTED], 0);
+    ck_assert_uint_eq(find(&arena, "acme/t")->events[METRICS_REJECTED], 1);
     arena_fini(&arena);
 }
 END_TEST
@@ -248,6 +269,7 @@ Suite *suite_metrics(void)
     tcase_add_test(tc, bounds_are_inclusive);
     tcase_add_test(tc, topics_are_bounded);
     tcase_add_test(tc, failures_add_no_topics);
+    tcase_add_test(tc, events_of_unknown_topics_count_together);
     tcase_add_test(tc, families_are_written);
     tcase_add_test(tc, families_are_bounded);
     tcase_add_test(tc, latencies_are_cumulative);

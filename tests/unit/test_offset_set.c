@@ -178,6 +178,113 @@ START_TEST(offset_set_refuses_nonsense)
 }
 END_TEST
 
+START_TEST(offset_set_removes)
+{
+    struct offset_set s;
+    offset_set_init(&s);
+    ck_assert(!offset_set_remove(&s, 7));
+    offset_set_add_run(&s, FOUR_G - 2, FOUR_G + 2);
+    ck_assert_uint_eq(offset_set_count(&s), 4);
+    offset_set_add_run(&s, 9, 9); /* nothing */
+    ck_assert_uint_eq(offset_set_count(&s), 4);
+    ck_assert(!offset_set_remove(&s, FOUR_G + 2));
+    ck_assert(!offset_set_remove(&s, 5 * FOUR_G));
+    ck_assert(offset_set_remove(&s, FOUR_G - 1));
+    ck_assert(!offset_set_remove(&s, FOUR_G - 1));
+    ck_assert_uint_eq(s.block_count, 2);
+    ck_assert(offset_set_remove(&s, FOUR_G - 2));
+    ck_assert_uint_eq(s.block_count, 1); /* nothing is kept for an empty block */
+    ck_assert(offset_set_has(&s, FOUR_G) && offset_set_has(&s, FOUR_G + 1));
+    ck_assert(offset_set_remove(&s, FOUR_G) && offset_set_remove(&s, FOUR_G + 1));
+    ck_assert(offset_set_is_empty(&s));
+    ck_assert_ptr_null(s.blocks);
+}
+END_TEST
+
+START_TEST(offset_set_copies)
+{
+    struct offset_set s, copy;
+    offset_set_init(&s);
+    offset_set_init(&copy);
+    offset_set_copy(&copy, &s);
+    ck_assert(offset_set_is_empty(&copy));
+    offset_set_add_run(&s, FOUR_G - 70000, FOUR_G + 70000);
+    (void)offset_set_add(&s, 5);
+    offset_set_copy(&copy, &s);
+    ck_assert_uint_eq(offset_set_count(&copy), 140001);
+    (void)offset_set_remove(&s, 5); /* they go their own ways */
+    (void)offset_set_add(&s, 6);
+    ck_assert(offset_set_has(&copy, 5) && !offset_set_has(&copy, 6));
+    offset_set_fini(&s);
+    ck_assert(offset_set_has(&copy, FOUR_G + 69999));
+    offset_set_fini(&copy);
+}
+END_TEST
+
+/* Two sets against arrays of booleans, in pieces around the ends of containers and blocks. */
+START_TEST(offset_set_compares)
+{
+    enum { WIDTH = 200000, ROUNDS = 8 };
+    static bool has[2][WIDTH];
+    static const uint64_t bases[] = {0, 65530, FOUR_G - 100000, 7 * FOUR_G - 70000};
+    uint64_t random = 20261124;
+    for (int round = 0; round < ROUNDS; round++) {
+        uint64_t base = bases[round % 4];
+        struct offset_set s[2];
+        memset(has, 0, sizeof has);
+        for (int k = 0; k < 2; k++)
+            offset_set_init(&s[k]);
+        for (int run = 0; run < 60; run++) {
+            random = random * 6364136223846793005U + 1442695040888963407U;
+            uint64_t at = (random >> 33) % WIDTH, size = (random >> 20) % (run % 2 ? 20000 : 9);
+            uint64_t end = at + size < WIDTH ? at + size : WIDTH;
+            int k = run / 2 % 2;
+            if (run % 5 == 4) {
+                for (uint64_t i = at; i < end; i++)
+                    ck_assert(offset_set_remove(&s[k], base + i) == has[k][i]);
+            } else {
+                offset_set_add_run(&s[k], base + at, base + end);
+            }
+            memset(&has[k][at], run % 5 != 4, (end - at) * sizeof has[k][0]);
+        }
+        uint64_t common = 0, between = 0, start = (random >> 33) % (WIDTH / 2);
+        uint64_t end = start + (random >> 20) % (WIDTH / 2);
+        for (uint64_t i = 0; i < WIDTH; i++) {
+            common += has[0][i] && has[1][i];
+            between += i >= start && i < end && has[0][i];
+        }
+        ck_assert_uint_eq(offset_set_count_common(&s[0], &s[1]), common);
+        ck_assert_int_eq(offset_set_meets(&s[0], &s[1]), common > 0);
+        ck_assert_uint_eq(offset_set_count_between(&s[0], base + start, base + end), between);
+        ck_assert_uint_eq(offset_set_count_between(&s[0], 0, UINT64_MAX), offset_set_count(&s[0]));
+        ck_assert_uint_eq(offset_set_count_between(&s[0], base + end, base + end), 0);
+        for (uint64_t i = 0; i < WIDTH; i++) /* without what they have in common */
+            if (has[0][i])
+                (void)offset_set_remove(&s[1], base + i);
+        ck_assert(!offset_set_meets(&s[0], &s[1]) && !offset_set_meets(&s[1], &s[0]));
+        ck_assert_uint_eq(offset_set_count_common(&s[1], &s[0]), 0);
+        for (int k = 0; k < 2; k++)
+            offset_set_fini(&s[k]);
+    }
+}
+END_TEST
+
+START_TEST(offset_set_counts_over_blocks)
+{
+    struct offset_set s;
+    offset_set_init(&s);
+    ck_assert_uint_eq(offset_set_count_between(&s, 0, UINT64_MAX), 0);
+    offset_set_add_run(&s, FOUR_G - 3, FOUR_G + 3);
+    (void)offset_set_add(&s, 4 * FOUR_G);
+    ck_assert_uint_eq(offset_set_count_between(&s, FOUR_G - 1, FOUR_G + 1), 2);
+    ck_assert_uint_eq(offset_set_count_between(&s, FOUR_G, 4 * FOUR_G), 3);
+    ck_assert_uint_eq(offset_set_count_between(&s, FOUR_G, 4 * FOUR_G + 1), 4);
+    ck_assert_uint_eq(offset_set_count_between(&s, 0, FOUR_G), 3);
+    ck_assert_uint_eq(offset_set_count_between(&s, 2 * FOUR_G, 3 * FOUR_G), 0);
+    offset_set_fini(&s);
+}
+END_TEST
+
 Suite *suite_offset_set(void)
 {
     Suite *suite = suite_create("offset_set");
@@ -189,6 +296,10 @@ Suite *suite_offset_set(void)
     tcase_add_test(tcase, offset_set_crosses_blocks);
     tcase_add_test(tcase, offset_set_saves_runs);
     tcase_add_test(tcase, offset_set_refuses_nonsense);
+    tcase_add_test(tcase, offset_set_removes);
+    tcase_add_test(tcase, offset_set_copies);
+    tcase_add_test(tcase, offset_set_compares);
+    tcase_add_test(tcase, offset_set_counts_over_blocks);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -11,6 +11,7 @@ static struct buf body;
 static struct publish_plan plan;
 static struct publish_decoded decoded;
 static const char *detail;
+static uint64_t delayed_room;
 
 static void setup(void)
 {
@@ -22,6 +23,7 @@ static void setup(void)
     plan = (struct publish_plan){0};
     decoded = (struct publish_decoded){0};
     detail = NULL;
+    delayed_room = UINT64_MAX;
 }
 
 static void teardown(void)
@@ -42,7 +44,11 @@ static enum status build(uint32_t partitions)
         publish_builder_read(builder, buf_span(&body), PUBLISH_CHECK_NOW_US, &arena, &detail);
     if (st != ST_OK)
         return st;
-    st = publish_builder_build(builder, PUBLISH_CHECK_TOPIC_ID, partitions, &arena, &record, &plan);
+    const struct publish_target target = {.topic_id = PUBLISH_CHECK_TOPIC_ID,
+                                          .partition_count = partitions,
+                                          .delayed_max = 5,
+                                          .delayed_room = delayed_room};
+    st = publish_builder_build(builder, &target, &arena, &record, &plan);
     if (st == ST_OK && record.size > 0)
         publish_decode(buf_span(&record), &arena, &decoded);
     return st;
@@ -343,6 +349,34 @@ START_TEST(test_headers_limit)
 }
 END_TEST
 
+/* Those over the room are refused, each for itself, whatever else there is. */
+START_TEST(test_delayed_room)
+{
+    static const char text[] =
+        "{\"messages\":[{\"value\":\"0\",\"delay\":\"1s\"},{\"value\":\"1\"},"
+        "{\"value\":\"2\",\"deliverAt\":\"2027-06-01T00:00:00Z\"},"
+        "{\"value\":\"3\",\"delay\":\"1s\",\"partition\":99},"
+        "{\"value\":\"4\",\"deliverAt\":\"2001-01-01T00:00:00Z\"},"
+        "{\"value\":\"5\",\"delay\":\"1h\"},{\"value\":\"6\",\"delay\":\"0s\"}]}";
+    delayed_room = (uint64_t)_i;
+    ck_assert_int_eq(build_text(text, 3), ST_OK);
+    ck_assert_uint_eq(plan.count, 7);
+    static const int delayed[] = {0, 2, 5}; /* the third is refused for its partition */
+    for (int i = 0; i < 3; i++) {
+        const char *error = plan.outcomes[delayed[i]].error;
+        if (i < _i)
+            ck_assert_ptr_null(error);
+        else
+            ck_assert_str_eq(error, "the topic holds its limit of 5 delayed messages");
+    }
+    ck_assert_str_eq(plan.outcomes[3].error, "partition 99 is not in 0..2");
+    const int refused_count = _i < 3 ? 3 - _i : 0;
+    ck_assert_int_eq(plan.no_room_count, refused_count);
+    ck_assert_int_eq(plan.stored_count, 6 - refused_count);
+    ck_assert_uint_eq(decoded.count, plan.stored_count);
+}
+END_TEST
+
 Suite *suite_publish_builder(void);
 
 Suite *suite_publish_builder(void)
@@ -363,6 +397,7 @@ Suite *suite_publish_builder(void)
     tcase_add_test(tc, test_batches_close);
     tcase_add_loop_test(tc, test_size_limits, 0, 2);
     tcase_add_loop_test(tc, test_headers_limit, 0, 2);
+    tcase_add_loop_test(tc, test_delayed_room, 0, 5);
     suite_add_tcase(suite, tc);
     return suite;
 }

@@ -83,6 +83,20 @@ START_TEST(utf8_refuses)
 }
 END_TEST
 
+/* "a", then characters of 2, 3 and 4 bytes: they end at 1, 3, 6 and 10. */
+START_TEST(utf8_cut_keeps_characters_whole)
+{
+    static const size_t kept[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10, 10};
+    const struct span text = span_text("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        const struct span cut = utf8_cut(text, i);
+        ck_assert_ptr_eq(cut.data, text.data);
+        ck_assert_uint_eq(cut.size, kept[i]);
+    }
+    ck_assert_uint_eq(utf8_cut(span_of(NULL, 0), 5).size, 0);
+}
+END_TEST
+
 START_TEST(utf8_put_writes_what_is_valid)
 {
     for (uint32_t scalar = 0; scalar <= 0x10ffff; scalar++) {
@@ -110,6 +124,7 @@ Suite *suite_utf8(void)
     TCase *tcase = tcase_create("utf8");
     tcase_add_test(tcase, utf8_accepts);
     tcase_add_test(tcase, utf8_refuses);
+    tcase_add_test(tcase, utf8_cut_keeps_characters_whole);
     tcase_add_test(tcase, utf8_put_writes_what_is_valid);
     tcase_add_test_raise_signal(tcase, utf8_put_refuses_surrogates, SIGABRT);
     suite_add_tcase(suite, tcase);
