@@ -5,6 +5,16 @@ from __future__ import annotations
 from .call import COORDINATES, MESSAGE, TS, Call
 
 PROBE = {"status": "pass", "timestamp": TS, "uptime": "1h2m3s"}
+SETTINGS = {
+    "retention_hours": -1,
+    "retention_bytes": 1000,
+    "cleanup_policy": "compact",
+    "visibility_timeout": "1m",
+    "max_deliveries": 5,
+    "max_in_flight": 1,
+    "max_delayed": 100,
+    "priority_mode": "weighted",
+}
 TOPIC_STATS = {"name": "orders", "partitions": 3, "total_messages": 7, "total_size_bytes": 900}
 DELAYED = {
     **COORDINATES,
@@ -99,20 +109,15 @@ TOPICS = [
                 "cleanup_policy": "compact",
                 "visibility_timeout": "1m",
                 "max_deliveries": 5,
+                "max_in_flight": 1,
+                "max_delayed": 100,
+                "priority_mode": "weighted",
             }
         ),
         "POST",
         "/topics",
         {"name": "orders", "partitions": 6, "created": True, "retention_hours": -1},
-        body={
-            "name": "orders",
-            "num_partitions": 6,
-            "retention_hours": -1,
-            "retention_bytes": 1000,
-            "cleanup_policy": "compact",
-            "visibility_timeout": "1m",
-            "max_deliveries": 5,
-        },
+        body={"name": "orders", "num_partitions": 6, **SETTINGS},
         status=201,
     ),
     Call(
@@ -123,10 +128,9 @@ TOPICS = [
         {
             **TOPIC_STATS,
             "partition_offsets": {"0": {"earliest": 0, "latest": -1, "next": 0}},
-            "retention_hours": 168,
             "created_at": TS,
             "dlq_topic": None,
-            "cleanup_policy": "delete",
+            **SETTINGS,
         },
     ),
     Call(
@@ -259,6 +263,14 @@ MESSAGES = [
         body={"receipt_handle": "r", "delay": "30s", "reason": "busy"},
     ),
     Call(
+        "messages.nack",
+        lambda c: c.messages.nack("r", reason="once more"),
+        "POST",
+        "/messages/nack",
+        {"requeued": False, "already": True, "success": True, "action": "dlq", "dlq_topic": None},
+        body={"receipt_handle": "r", "reason": "once more"},
+    ),
+    Call(
         "messages.reject",
         lambda c: c.messages.reject("r"),
         "POST",
@@ -300,9 +312,30 @@ MESSAGES = [
             "rejects_total": 3,
             "dlq_messages": 4,
             "visibility_extensions": 5,
-            "ack_manager": {"total_acks": 1, "current_queued": 0},
-            "visibility_tracker": {"total_tracked": 1, "current_in_flight": 0},
-            "dlq": {"total_routed": 4, "routes_by_reason": {"REJECTED": 3}},
+            "ack_manager": {
+                "total_acks": 1,
+                "total_nacks": 2,
+                "total_rejects": 3,
+                "total_expired": 1,
+                "total_retries": 2,
+                "total_dlq": 4,
+                "current_queued": 0,
+            },
+            "visibility_tracker": {
+                "total_tracked": 1,
+                "current_in_flight": 0,
+                "total_expired": 1,
+                "total_acked": 1,
+                "total_extended": 5,
+            },
+            "dlq": {
+                "total_routed": 4,
+                "routes_by_reason": {"REJECTED": 3, "MAX_RETRIES_EXCEEDED": 1},
+                "routes_by_topic": {"orders": 4},
+                "total_dropped": 0,
+                "create_errors": 0,
+                "publish_errors": 0,
+            },
         },
     ),
 ]

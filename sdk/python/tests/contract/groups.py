@@ -71,6 +71,7 @@ GROUPS = [
                 "auto_offset_reset": "latest",
                 "visibility_timeout": "10s",
                 "max_in_flight": 5,
+                "max_deliveries": 7,
             },
         ),
         "POST",
@@ -95,6 +96,7 @@ GROUPS = [
             "auto_offset_reset": "latest",
             "visibility_timeout": "10s",
             "max_in_flight": 5,
+            "max_deliveries": 7,
         },
     ),
     Call(

@@ -105,6 +105,7 @@ from .topics import (
     DeleteTopicResponse,
     PartitionInfo,
     PartitionOffsets,
+    PriorityMode,
     TopicDetails,
     TopicListResponse,
 )
@@ -199,6 +200,7 @@ __all__ = [
     "PartitionOffsets",
     "PollMessage",
     "PollResponse",
+    "PriorityMode",
     "PriorityPartitionStats",
     "PriorityStats",
     "PriorityTopicStats",

@@ -117,6 +117,8 @@ class JoinGroupRequest(TypedDict):
             "earliest".
         visibility_timeout: How long the member may work on a message, a duration.
         max_in_flight: How many messages the member may work on at once.
+        max_deliveries: After how many failed deliveries a message is dead, 1 to 1000. Default: the
+            topic's.
     """
 
     client_id: str
@@ -126,6 +128,7 @@ class JoinGroupRequest(TypedDict):
     auto_offset_reset: NotRequired[Literal["earliest", "latest"]]
     visibility_timeout: NotRequired[str]
     max_in_flight: NotRequired[int]
+    max_deliveries: NotRequired[int]
 
 
 class TopicPartition(TypedDict):

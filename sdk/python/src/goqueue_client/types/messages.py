@@ -255,11 +255,21 @@ class VisibilityTrackerStats(TypedDict, total=False):
 
 
 class DeadLetterStats(TypedDict, total=False):
-    """The dead-letter part of :class:`ReliabilityStats`; all counts."""
+    """The dead-letter part of :class:`ReliabilityStats`; all counts.
+
+    Attributes:
+        total_routed: Messages that became dead letters.
+        routes_by_reason: The same by reason: "REJECTED", "MAX_RETRIES_EXCEEDED".
+        routes_by_topic: The same by the topic they came from.
+        total_dropped: Messages of dead-letter topics that failed again.
+        create_errors: Failures for want of a dead-letter topic.
+        publish_errors: Other failures.
+    """
 
     total_routed: int
     routes_by_reason: dict[str, int]
     routes_by_topic: dict[str, int]
+    total_dropped: int
     create_errors: int
     publish_errors: int
 

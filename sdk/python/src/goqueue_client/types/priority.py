@@ -7,10 +7,11 @@ class PriorityPartitionStats(TypedDict, total=False):
     """One partition in :class:`PriorityTopicStats`; lists have one entry per priority.
 
     Attributes:
-        pending: Messages not delivered yet.
-        consumed: Messages delivered.
+        pending: Messages that no group is done with.
+        consumed: Messages that the group that is furthest is done with.
         total: Messages kept.
-        oldest_pending: When the oldest undelivered one was published; empty if there is none.
+        oldest_pending: When the oldest pending one was published; empty if there is none, or where
+            the broker does not tell.
     """
 
     pending: list[int]

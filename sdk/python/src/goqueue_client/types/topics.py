@@ -8,6 +8,10 @@ CleanupPolicy = Literal["delete", "compact"]
 """What happens to old messages: removed by age and size, or all but the last of each key."""
 
 
+PriorityMode = Literal["strict", "weighted"]
+"""What comes first: always the most urgent, or all priorities by turns, urgent ones more often."""
+
+
 class CreateTopicRequest(TypedDict):
     """Argument of ``topics.create``.
 
@@ -18,7 +22,11 @@ class CreateTopicRequest(TypedDict):
         retention_bytes: How many bytes are kept.
         cleanup_policy: Default "delete".
         visibility_timeout: How long a consumer may work on a message, a duration.
-        max_deliveries: After how many failed deliveries a message is dead.
+        max_deliveries: After how many failed deliveries a message is dead, 1 to 1000.
+        max_in_flight: How many messages of one partition may be worked on at once, for one group;
+            0 = without limit. Default 0.
+        max_delayed: How many messages may wait for their time. Default 1,000,000.
+        priority_mode: Default "strict".
     """
 
     name: str
@@ -28,6 +36,9 @@ class CreateTopicRequest(TypedDict):
     cleanup_policy: NotRequired[CleanupPolicy]
     visibility_timeout: NotRequired[str]
     max_deliveries: NotRequired[int]
+    max_in_flight: NotRequired[int]
+    max_delayed: NotRequired[int]
+    priority_mode: NotRequired[PriorityMode]
 
 
 class CreateTopicResponse(TypedDict):
@@ -85,6 +96,13 @@ class TopicDetails(TypedDict):
         created_at: When it was created, a timestamp.
         dlq_topic: Its dead-letter topic; None if there is none yet.
         cleanup_policy: What happens to old messages.
+        retention_bytes: How many bytes are kept; -1 = without limit.
+        visibility_timeout: How long a consumer may work on a message, a duration.
+        max_deliveries: After how many failed deliveries a message is dead.
+        max_in_flight: How many messages of one partition may be worked on at once, for one group;
+            0 = without limit.
+        max_delayed: How many messages may wait for their time.
+        priority_mode: What comes first.
     """
 
     name: str
@@ -96,6 +114,12 @@ class TopicDetails(TypedDict):
     created_at: NotRequired[str]
     dlq_topic: NotRequired[Optional[str]]
     cleanup_policy: NotRequired[CleanupPolicy]
+    retention_bytes: NotRequired[int]
+    visibility_timeout: NotRequired[str]
+    max_deliveries: NotRequired[int]
+    max_in_flight: NotRequired[int]
+    max_delayed: NotRequired[int]
+    priority_mode: NotRequired[PriorityMode]
 
 
 class DeleteTopicResponse(TypedDict):
