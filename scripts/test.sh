@@ -78,15 +78,16 @@ lint() {
         -std=gnu11 -D_GNU_SOURCE -Isrc -I. -DGQ_VERSION="\"\"" -DGQ_COMMIT="\"\""' lint
 }
 venv() {
-    [ -x .venv/bin/pytest ] && [ -x .venv/bin/mypy ] && [ -x .venv/bin/ruff ] && return
-    python3 -m venv .venv && .venv/bin/pip install -q -e 'sdk/python[test,check]'
+    [ -x .venv/bin/mypy ] && [ -x .venv/bin/ruff ] && .venv/bin/python -c 'import xdist' && return
+    python3 -m venv .venv && .venv/bin/pip install -q -e 'sdk/python[test,check]' pytest-xdist
 }
 sdk() { # a module of the venv with its arguments, in the SDK's folder
     (cd sdk/python && ../../.venv/bin/python -m "$@")
 }
-system() { # mode, pytest arguments...
+system() { # mode, pytest arguments...; several at a time, since they mostly wait
     build "$1" gcc program || return 1
-    GQ_BIN=$PWD/build/$1-gcc/goqueue .venv/bin/python -m pytest -q --maxfail=10 tests/system "${@:2}"
+    GQ_BIN=$PWD/build/$1-gcc/goqueue .venv/bin/python -m pytest -q -n $((jobs * 2)) --maxfail=10 \
+        tests/system "${@:2}"
 }
 
 step "build gcc" build release gcc all references

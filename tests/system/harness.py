@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ import uuid
 from typing import Any, Callable, Iterator, Optional
 
 import httpx
+from goqueue_client import parse_duration
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("GOQUEUE_BIN") or os.environ.get("GQ_BIN") or str(ROOT / "build/goqueue")
@@ -44,6 +46,7 @@ class Broker:
         self.lines: list[str] = []  # stderr of every run
         self._reader: Optional[threading.Thread] = None
         self._started = threading.Event()
+        self._lock = threading.Lock()
         self._client: Optional[httpx.Client] = None
         Broker.alive.add(self)
 
@@ -169,10 +172,11 @@ class Broker:
     @property
     def client(self) -> httpx.Client:
         """One pooled client; threads may share it."""
-        if self._client is None:
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-            self._client = httpx.Client(base_url=self.url, timeout=30 * PATIENCE, limits=limits)
-        return self._client
+        with self._lock:
+            if self._client is None:
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+                self._client = httpx.Client(base_url=self.url, timeout=30 * PATIENCE, limits=limits)
+            return self._client
 
     def request(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
         if body is not None:
@@ -231,11 +235,90 @@ class Broker:
         query.setdefault("timeout", "0s")
         return ok(self.get(f"/groups/{group}/poll", member_id=member, **query))["messages"]
 
+    def receive(self, group: str, member: str, count: int, seconds: float = 15, **query: Any) -> Any:
+        """Poll until there are that many messages; more is a failure."""
+        messages: list[dict[str, Any]] = []
+        end = time.monotonic() + seconds * PATIENCE
+        while len(messages) < count:
+            assert time.monotonic() < end, f"only {len(messages)} of {count}: {messages[-5:]}"
+            messages += self.poll(group, member, timeout="500ms", **query)
+        assert len(messages) == count, messages
+        return messages
+
     def ack(self, receipt: str) -> httpx.Response:
         return self.post("/messages/ack", {"receipt_handle": receipt})
 
+    def nack(self, receipt: str, **body: Any) -> httpx.Response:
+        return self.post("/messages/nack", {"receipt_handle": receipt, **body})
+
+    def reject(self, receipt: str, **body: Any) -> httpx.Response:
+        return self.post("/messages/reject", {"receipt_handle": receipt, **body})
+
+    def extend(self, receipt: str, timeout: Any = "60s", **body: Any) -> httpx.Response:
+        return self.post("/messages/visibility", {"receipt_handle": receipt, "timeout": timeout, **body})
+
+    def everything(self, topic: str) -> list[dict[str, Any]]:
+        """Every visible message of the topic, by partition and offset."""
+        messages: list[dict[str, Any]] = []
+        for partition in range(ok(self.get(f"/topics/{topic}"))["partitions"]):
+            at, moves = 0, True
+            while moves:
+                page = self.consume(topic, partition, offset=at, limit=1000)
+                messages += page["messages"]
+                at, moves = page["next_offset"], page["next_offset"] > at
+        return messages
+
+    def dead_letters(self, topic: str) -> list[dict[str, Any]]:
+        """What lies in the dead-letter topic of this topic; nothing if there is none."""
+        there = self.get(f"/topics/{topic}.dlq").status_code == 200
+        return self.everything(f"{topic}.dlq") if there else []
+
+    def pending(self, topic: str) -> list[dict[str, Any]]:
+        """Every delayed message of the topic, page by page."""
+        messages: list[dict[str, Any]] = []
+        while page := ok(self.get(f"/topics/{topic}/delayed", limit=1000, skip=len(messages)))["messages"]:
+            messages += page
+        return messages
+
     def positions(self, group: str) -> dict[str, dict[str, int]]:
         return ok(self.get(f"/groups/{group}/offsets"))["offsets"]
+
+
+class Setting:
+    """A topic, a group with one member, and some messages."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        messages: "int | list[Any]" = 3,  # so many, called 0, 1, ...; or these
+        partitions: int = 1,
+        topic: Optional[dict[str, Any]] = None,  # settings
+        **join: Any,
+    ) -> None:
+        self.broker = broker
+        self.topic = broker.create(unique("topic"), partitions, **(topic or {}))
+        self.group = unique("group")
+        if messages:
+            values = list(map(str, range(messages))) if isinstance(messages, int) else messages
+            self.published = broker.publish(self.topic, *values)
+        self.member: str = broker.join(self.group, self.topic, **join)["member_id"]
+
+    def poll(self, **query: Any) -> list[dict[str, Any]]:
+        return self.broker.poll(self.group, self.member, **query)
+
+    def receive(self, count: int, **query: Any) -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = self.broker.receive(self.group, self.member, count, **query)
+        return messages
+
+    def values(self, **query: Any) -> list[str]:
+        return [m["value"] for m in self.poll(**query)]
+
+    def position(self, partition: int = 0) -> "int | None":
+        return self.broker.positions(self.group).get(self.topic, {}).get(str(partition))
+
+    def commit(self, offset: int, **more: Any) -> Any:
+        body = {"member_id": self.member, "offsets": {self.topic: {"0": offset}}, **more}
+        return self.broker.post(f"/groups/{self.group}/offsets", body)
 
 
 class Raw:
@@ -318,6 +401,28 @@ def check_error(status: int, content_type: str, content: bytes) -> dict[str, Any
     assert body["status"] == status, body
     assert re.fullmatch(r"[a-z_]+", body["code"]), body
     return body
+
+
+def micros(timestamp: str) -> int:
+    """A timestamp of the broker (contract 2.5) as microseconds since 1970."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?Z", timestamp)
+    assert match, timestamp
+    seconds = calendar.timegm(time.strptime(match[1], "%Y-%m-%dT%H:%M:%S"))
+    return seconds * 1_000_000 + int((match[2] or "0").ljust(6, "0"))
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def after(timestamp: str, seconds: float = 0.05) -> None:
+    """Sleep until that time is a little over, for the broker's clock is ours."""
+    time.sleep(max(0.0, (micros(timestamp) - now_us()) / 1e6) + seconds * PATIENCE)
+
+
+def leased_us(message: dict[str, Any], visibility: str = "30s") -> int:
+    """When, by the broker's clock, it handed out this delivery."""
+    return micros(message["visibility_deadline"]) - round(parse_duration(visibility) * 1e6)
 
 
 def unique(prefix: str = "t") -> str:

@@ -7,33 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from harness import PATIENCE, Broker, eventually, ok, refused, unique
+from harness import PATIENCE, Broker, Setting, eventually, ok, refused, unique
 
 SHORT = "400ms"  # a visibility timeout that a test can wait for
-
-
-class Setting:
-    """A topic of one partition, a group with one member, and some messages."""
-
-    def __init__(self, broker: Broker, count: int = 3, **join: Any) -> None:
-        self.broker = broker
-        self.topic = broker.create(unique("topic"))
-        self.group = unique("group")
-        broker.publish(self.topic, *map(str, range(count)))
-        self.member: str = broker.join(self.group, self.topic, **join)["member_id"]
-
-    def poll(self, **query: Any) -> list[dict[str, Any]]:
-        return self.broker.poll(self.group, self.member, **query)
-
-    def values(self, **query: Any) -> list[str]:
-        return [m["value"] for m in self.poll(**query)]
-
-    def position(self) -> "int | None":
-        return self.broker.positions(self.group).get(self.topic, {}).get("0")
-
-    def commit(self, offset: int, **more: Any) -> Any:
-        body = {"member_id": self.member, "offsets": {self.topic: {"0": offset}}, **more}
-        return self.broker.post(f"/groups/{self.group}/offsets", body)
 
 
 def test_ack(broker: Broker) -> None:
@@ -297,7 +273,7 @@ def test_commit_needs_the_partition(broker: Broker, topic: str, group: str) -> N
 
 
 def test_restart_keeps_what_is_done(own_broker: Broker) -> None:
-    s = Setting(own_broker, 10)
+    s = Setting(own_broker, 10, visibility_timeout="2s")
     messages = s.poll()
     for i in (0, 1, 4, 7):
         ok(own_broker.ack(messages[i]["receipt_handle"]))
@@ -311,7 +287,7 @@ def test_restart_keeps_what_is_done(own_broker: Broker) -> None:
 
 
 def test_receipts_outlive_a_restart(own_broker: Broker) -> None:
-    s = Setting(own_broker, 4)
+    s = Setting(own_broker, 4, visibility_timeout="3s")
     messages = s.poll()
     own_broker.restart()
     assert "already" not in ok(own_broker.ack(messages[0]["receipt_handle"]))
@@ -319,7 +295,7 @@ def test_receipts_outlive_a_restart(own_broker: Broker) -> None:
     assert ok(own_broker.ack(messages[0]["receipt_handle"]))["already"] is True
     assert "already" not in ok(own_broker.ack(messages[2]["receipt_handle"]))
     assert s.position() == 1
-    again = s.poll(timeout="35s")
+    again = s.receive(2)
     assert [m["value"] for m in again] == ["1", "3"]
     refused(own_broker.ack(messages[1]["receipt_handle"]), 410)
     own_broker.restart()

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Any, Optional
 
 import pytest
-from harness import BINARY, PATIENCE, Broker, Raw, goqueue, ok
+from harness import BINARY, PATIENCE, Broker, Raw, eventually, goqueue, ok
 
 ROUNDS = int(os.environ.get("GQ_CRASH_ROUNDS", "50"))
 PARTITIONS = 3
@@ -30,6 +30,8 @@ SETTINGS = {  # small, so that checkpoints and new segments come often
     "JOURNAL_SEGMENTSIZE": "96MiB",
     "LOG_SEGMENTSIZE": "1MiB",
 }
+
+VISIBILITY = f"{3 * PATIENCE:g}s"  # longer than a round
 
 Place = tuple[int, int]  # partition, offset
 
@@ -234,9 +236,10 @@ def test_kill_under_load(crashing: Broker) -> None:
     broker = crashing
     load = Load()
     reader = Reader(load)
-    broker.create("t", PARTITIONS)
+    broker.create("t", PARTITIONS, max_deliveries=1000)  # each crash costs one
     load.members = [
-        broker.join("g", "t", session_timeout="30m")["member_id"] for _ in range(CONSUMERS)
+        broker.join("g", "t", session_timeout="30m", visibility_timeout=VISIBILITY)["member_id"]
+        for _ in range(CONSUMERS)
     ]
     for number in range(ROUNDS):
         one_round(broker, load, number)
@@ -260,12 +263,16 @@ def test_kill_under_load(crashing: Broker) -> None:
 def drain(broker: Broker, load: Load) -> None:
     """The group gets everything that is not done, and then it is all done."""
     load.leased.clear()
-    for member in load.members:
-        load.consume(broker.port, member, stop_when_empty=True)
-    load.check_problems()
     ends = ok(broker.get("/topics/t"))["partition_offsets"]
     expected = {p: offsets["next"] for p, offsets in ends.items() if offsets["next"] > 0}
-    assert broker.positions("g")["t"] == expected
+
+    def done() -> bool:  # what was in flight at the last crash comes when its deadline passes
+        for member in load.members:
+            load.consume(broker.port, member, stop_when_empty=True)
+        return broker.positions("g")["t"] == expected
+
+    eventually(done, 15, pause=0.1)
+    load.check_problems()
     for member in load.members:
         assert broker.poll("g", member) == []
 

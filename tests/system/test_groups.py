@@ -313,7 +313,7 @@ def test_only_the_owner_is_woken(broker: Broker, topic: str, group: str) -> None
 
 def test_poll_fields_and_limits(broker: Broker, topic: str, group: str) -> None:
     broker.create(topic)
-    broker.publish(topic, {"value": "v", "key": "k", "headers": {"h": "1"}, "priority": "low"})
+    broker.publish(topic, {"value": "v", "key": "k", "headers": {"h": "1"}, "priority": "high"})
     broker.publish(topic, *map(str, range(1499)))
     member = broker.join(group, topic, max_in_flight=100000)["member_id"]
     path = f"/groups/{group}/poll"
@@ -323,7 +323,7 @@ def test_poll_fields_and_limits(broker: Broker, topic: str, group: str) -> None:
     [message] = body["messages"]
     assert (message["topic"], message["partition"], message["offset"]) == (topic, 0, 0)
     assert (message["key"], message["value"], message["headers"]) == ("k", "v", {"h": "1"})
-    assert (message["priority"], message["delivery_count"]) == ("low", 1)
+    assert (message["priority"], message["delivery_count"]) == ("high", 1)
     assert message["timestamp"].endswith("Z")
     assert message["visibility_deadline"] > message["timestamp"]
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,512}", message["receipt_handle"])

@@ -6,6 +6,7 @@ or a closed connection. After each group the broker serves as before, and its me
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Optional
@@ -33,18 +34,26 @@ def request(method: str, path: "str | bytes", body: bytes = b"", *headers: str) 
     return b"%s %s HTTP/1.1\r\nHost: x\r\n%s%s\r\n%s" % (method.encode(), target, lines, size, body)
 
 
+RECEIPT = base64.urlsafe_b64encode(b"\1" + bytes(48)).decode().rstrip("=")  # opens nothing: 404
 BODIES: dict[str, dict[str, Any]] = {  # a good body of every endpoint that takes one
     "/topics": {
         "name": "never-made", "num_partitions": 1, "retention_hours": 1, "retention_bytes": 1, "cleanup_policy": "delete", "visibility_timeout": "1s",
-        "max_deliveries": 1,
+        "max_deliveries": 1, "max_in_flight": 1, "max_delayed": 1, "priority_mode": "weighted",
     },
     "/topics/victim/messages": {"messages": [{"value": "x"}]},
     "/messages/ack": {"receipt_handle": "x", "consumer_id": "c"},
     "/messages/ack/batch": {"receipt_handles": ["x"]},
+    "/messages/nack": {"receipt_handle": RECEIPT, "delay": "1s", "reason": "r"},
+    "/messages/reject": {"receipt_handle": RECEIPT, "reason": "r"},
+    "/messages/visibility": {"receipt_handle": RECEIPT, "timeout": "1s"},
+    "/messages/dlq/replay": {
+        "dlq_topic": "nothing.dlq", "target_topic": "nothing", "partition": 0, "from_offset": 0,
+        "max_messages": 1,
+    },
     "/groups/g/join": {
         "client_id": "c", "topics": ["nothing"], "session_timeout": "30s", "member_id": "m",
         "auto_offset_reset": "latest", "visibility_timeout": "1s",
-        "max_in_flight": 5,
+        "max_in_flight": 5, "max_deliveries": 5,
     },
     "/groups/g/heartbeat": {"member_id": "m", "generation": 1},
     "/groups/g/leave": {"member_id": "m"},
@@ -111,7 +120,9 @@ def wrong_types() -> Iterator[Case]:
             data = json.dumps(body).encode()
             yield Case(f"message {field}={wrong!r}", request("POST", publish, data), (400,))
     for path, known, alias in (("/topics", "num_partitions", "partitions"),
-                               ("/groups/g/join", "session_timeout", "session_timeout_ms")):
+                               ("/groups/g/join", "session_timeout", "session_timeout_ms"),
+                               ("/messages/visibility", "timeout", "extension_seconds"),
+                               ("/messages/dlq/replay", "from_offset", "offset")):
         for wrong in WRONG[int]:
             body = {k: v for k, v in BODIES[path].items() if k != known}
             data = json.dumps({**body, alias: wrong}).encode()
@@ -142,6 +153,21 @@ def out_of_range() -> Iterator[Case]:
     table += [("/groups/g/join", "topics", v) for v in ([], [5], [None], [["x"]], [{}])]
     table += [("/groups/g/join", "max_in_flight", v) for v in (0, -1, 2**40)]
     table += [("/messages/ack", "receipt_handle", v) for v in ("", "x", long, "é", "\0", "=" * 64)]
+    table += [("/topics", "max_deliveries", v) for v in (0, -1, 2**31, 2**32, 2**63 - 1)]
+    table += [("/topics", "max_in_flight", v) for v in (-1, 2**40, 2**63 - 1)]
+    table += [("/topics", "max_delayed", v) for v in (-1, 2**40, 2**63 - 1)]
+    table += [("/topics", "priority_mode", v) for v in ("", "Strict", "fair", "weighted\0", long)]
+    table += [("/groups/g/join", "max_deliveries", v) for v in (0, -1, 2**31, 2**32, 2**63 - 1)]
+    broken = ("", "x", long, "é", "\0", "=" * 64, RECEIPT[:-1], RECEIPT + "A", " " + RECEIPT,
+              "!" + RECEIPT[1:], "B" + RECEIPT[1:], RECEIPT + "=", RECEIPT * 9, RECEIPT[:-1] + "B")
+    for operation in ("nack", "reject", "visibility"):
+        table += [(f"/messages/{operation}", "receipt_handle", v) for v in broken]
+    table += [("/messages/nack", "delay", v) for v in (*durations, "12h1ms", "13h", "-0.1s")]
+    table += [("/messages/visibility", "timeout", v) for v in (*durations, "0", "0s", "12h1ms", "13h")]
+    replay = "/messages/dlq/replay"
+    table += [(replay, "partition", v) for v in (-1, -(2**63))]
+    table += [(replay, "from_offset", v) for v in (-1, -(2**63))]
+    table += [(replay, "max_messages", v) for v in (0, -1, -(2**63))]
     table += [("/messages/ack/batch", "receipt_handles", v) for v in ([], [5], [None], ["x"] * 1001)]
     offsets: list[Any] = [{}, {"victim": {}}, {"victim": {"0": -1}}, {"victim": {"-1": 0}},
                           {"victim": {"0": None}}, {"victim": {"x": 0}}, {"victim": {" 0": 0}},
@@ -169,6 +195,8 @@ def paths() -> Iterator[Case]:
             ("/topics/{}", (404,)), ("/topics/{}/partitions", (404,)),
             ("/topics/{}/partitions/0/messages", (404,)), ("/groups/{}", (400, 404)),
             ("/groups/{}/offsets", (400, 404, 200)), ("/topics/victim/partitions/{}/messages", (400, 404)),
+            ("/topics/{}/inflight", (404,)), ("/topics/{}/delayed", (404,)), ("/topics/{}/delayed/0", (404,)),
+            ("/topics/victim/delayed/{}", (400, 404)),
         ):
             target = pattern.format(piece)
             raw = request("GET", target.encode("utf-8" if piece != "é" else "latin-1"))
@@ -176,6 +204,10 @@ def paths() -> Iterator[Case]:
             lenient = "offsets" in pattern and piece in ("...", "a.b", ".dlq", "__internal", "victim.dlq.dlq",
                                                          "%5f%5finternal")
             yield Case(target, raw, statuses if lenient else tuple(s for s in statuses if s != 200))
+        for pattern in ("/topics/{}/delayed/0/0", "/topics/victim/delayed/{}/0", "/topics/victim/delayed/0/{}"):
+            target = pattern.format(piece)
+            raw = request("DELETE", target.encode("utf-8" if piece != "é" else "latin-1"))
+            yield Case(f"DELETE {target}", raw, (400, 404))
     for target in ("//", "///", "/topics//", "//topics", "/./topics", "/../topics", "/topics/../topics",
                    "/v1/../topics", "/topics/victim/../../groups", "/%2ftopics", "/topics%2fvictim",
                    "/topics%00", "/v1//topics", "/v1/v1/v1/topics", "/a/b/c/d/e/f/g/h/i/j/k/l"):
@@ -194,6 +226,14 @@ def queries() -> Iterator[Case]:
         target = (base + "limit=" + value).encode()
         wanted = (400, 200) if value == "9" * 19 else (400,)
         yield Case(target.decode(), request("GET", target.replace(b" ", b"%20")), wanted)
+    for name, value in ((n, v) for n in ("limit", "skip") for v in numbers):
+        target = f"/topics/victim/delayed?{name}={value}"
+        wanted = (400, 200) if value == "9" * 19 else (400,)
+        raw = request("GET", target.replace(" ", "%20").encode())
+        yield Case(target[:60], raw, wanted)
+    for value in numbers:
+        target = f"/topics/victim/delayed/0?partition={value}".replace(" ", "%20")
+        yield Case(target[:60], request("GET", target.encode()), (400, 404))
     for value in ("5", "1d", "-1s", "%ff", "9999999999999h", "1s%00", "now"):
         yield Case(f"timeout={value}", request("GET", base + "timeout=" + value), (400,))
         yield Case(

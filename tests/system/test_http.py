@@ -26,9 +26,9 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
 @pytest.mark.parametrize(
     "path",
     ["/nothing", "/topics/x/y", "/v1", "/v1/nothing", "/v1/v1/topics", "/topics//x", "//topics",
-     "/messages", "/messages/nack", "/messages/reject", "/messages/visibility", "/delay/stats",
-     "/schemas/subjects", "/transactions", "/traces", "/priority/stats", "/admin/tenants",
-     "/topics/x/delayed", "/groups/g/offsets/reset", "/Topics", "/topics/x/partitions/0"],
+     "/messages", "/messages/nacks", "/messages/nack/batch", "/messages/dlq", "/delay", "/priority",
+     "/schemas/subjects", "/transactions", "/traces", "/reliability", "/admin/tenants",
+     "/topics/x/delayed/0/1/2", "/groups/g/offsets/reset", "/Topics", "/topics/x/partitions/0"],
 )
 def test_unknown_paths(broker: Broker, path: str) -> None:
     for method in ("GET", "POST", "DELETE", "PUT"):
@@ -55,6 +55,10 @@ def test_the_root(broker: Broker) -> None:
         ("/topics/t/messages", "GET", {"POST"}),
         ("/v1/messages/ack", "GET", {"POST"}),
         ("/messages/ack", "HEAD", {"POST"}),
+        ("/messages/nack", "GET", {"POST"}),
+        ("/topics/t/delayed", "POST", {"GET"}),
+        ("/topics/t/delayed/0", "DELETE", {"GET"}),
+        ("/topics/t/delayed/0/0", "GET", {"DELETE"}),
         ("/health", "POST", {"GET"}),
         ("/metrics", "DELETE", {"GET"}),
         ("/groups/g/offsets", "DELETE", {"GET", "POST"}),

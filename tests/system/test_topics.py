@@ -19,6 +19,7 @@ def test_create_and_get(broker: Broker, topic: str) -> None:
     assert got["retention_hours"] == 168
     assert got["cleanup_policy"] == "delete"
     assert got["dlq_topic"] is None
+    assert (got["visibility_timeout"], got["max_deliveries"], got["priority_mode"]) == ("30s", 3, "strict")
     assert got["created_at"].endswith("Z")
 
 
@@ -142,7 +143,10 @@ def test_most_partitions(broker: Broker, topic: str) -> None:
 
 def test_survive_a_restart(own_broker: Broker, topic: str) -> None:
     gone = unique()
-    settings = {"retention_hours": 5, "cleanup_policy": "compact", "max_deliveries": 7}
+    settings = {
+        "retention_hours": 5, "cleanup_policy": "compact", "max_deliveries": 7, "max_in_flight": 9,
+        "max_delayed": 11, "priority_mode": "weighted",
+    }
     own_broker.create(topic, 4, visibility_timeout="1m30s", **settings)
     own_broker.create(gone)
     ok(own_broker.delete(f"/topics/{gone}"))
