@@ -81,7 +81,7 @@ def latencies(run: Run, which: str = "latency_ms") -> str:
 
 def rows(work: Path) -> tuple[list[list[str]], list[str]]:
     names = ("echo_bulk", "echo_single", "publish_bulk", "publish_single", "consume")
-    names += ("poll_1000", "poll_100", "ack_single", "latency", "refill")
+    names += ("poll_1000", "poll_100", "ack_single", "latency", "refill", "poll_calm", "poll_busy")
     run = {name: Run(work, name) for name in names}
     disk_1m = json.loads((work / "disk_1m.json").read_text())
     disk_4k = json.loads((work / "disk_4k.json").read_text())
@@ -122,7 +122,17 @@ def rows(work: Path) -> tuple[list[list[str]], list[str]]:
                 f"{rate(poll['messages_per_second'])} messages/s", "≥ 1 M",
                 f"ack/batch p50 {poll.latency('p50', 'ack_latency_ms'):.2f} ms",
                 latencies(poll), poll.cores))
+    calm, busy = run["poll_calm"], run["poll_busy"]
+    pending = json.loads((work / "delay_stats.json").read_text())["pending_count"]
+    in_flight = json.loads((work / "in_flight.json").read_text())["groups"]["crowd"]
     table += [
+        row("poll 1000 + ack/batch, 4 members, 64 partitions",
+            f"{rate(calm['messages_per_second'])} messages/s", "", "for the next row",
+            latencies(calm), calm.cores),
+        row(f"the same with {pending:,} delayed and {in_flight:,} in flight",
+            f"{rate(busy['messages_per_second'])} messages/s", "≥ 70 % of the row above",
+            f"{share(busy['messages_per_second'], calm['messages_per_second'])} of the row above",
+            latencies(busy), busy.cores),
         row("single acks, 64 connections",
             f"{rate(acks['acks_per_second'])} acks/s", "≥ 50 % of echo",
             f"{share(acks['acks_per_second'], echo_single['requests_per_second'])} of echo",
@@ -153,7 +163,15 @@ def main() -> None:
     restart = json.loads((work / "restart.json").read_text())
     stats = json.loads((work / "stats.json").read_text())
     stored = sum(t["total_messages"] for t in stats.get("topic_stats", {}).values())
+    due = json.loads((work / "due.json").read_text())
+    early = "some were EARLY, " if due["early"] else ""
     print_table(["Also", "Reached", "Aim"], [
+        [f"{due['count']:,} delayed messages due at one moment",
+         f"{early}the last {due['last_late_ms']:.1f} ms late", "≤ 50 ms"],
+        ["single publishes meanwhile",
+         f"p50 {due['publish_meanwhile_p50_ms']:.2f} ms, max {due['publish_meanwhile_max_ms']:.2f} ms of "
+         f"{due['publish_meanwhile_count']}; before: p50 {due['publish_quiet_p50_ms']:.2f} ms, "
+         f"max {due['publish_quiet_max_ms']:.2f} ms", "not stalled"],
         [f"restart with {stored:,} messages", f"ready after {restart['ready_ms']} ms",
          "< 1 s with 10 M"],
         ["memory after the restart", f"{restart['resident_kib'] / 1024:.0f} MiB",

@@ -105,6 +105,24 @@ measure poll_100 poll "${load[@]}" --topic bulk --group hundred --connections 4 
 # The acks below must not run dry.
 measure refill publish --url "$broker_url" --topic single --batch 1000 --messages 600000
 measure ack_single poll "${load[@]}" --topic single --connections 64 --batch 100 --single-ack
+# Delivery in a crowd: 1 M messages of the topic wait for their time, among the others, and 100,000 are
+# in flight in the group that is measured.
+say "  busy: 1 M delayed, 100,000 in flight"
+fill=(publish --url "$broker_url" --topic busy --batch 1000)
+"$program" bench "${fill[@]}" --partitions 64 --messages 3000000 >/dev/null
+"$program" bench "${fill[@]}" --messages 1000000 --delay 1h >/dev/null
+"$program" bench "${fill[@]}" --messages 5000000 >/dev/null
+hold=(poll --url "$broker_url" --topic busy --group crowd --batch 1000)
+"$program" bench "${hold[@]}" --connections 1 --hold --messages 100000 >/dev/null
+measure poll_busy poll "${load[@]}" --topic busy --group crowd --connections 4 --batch 1000
+curl -s "$broker_url/delay/stats" >"$work/delay_stats.json"
+curl -s "$broker_url/topics/busy/inflight" >"$work/in_flight.json"
+# The same work on the same topic without the crowd: its own group, and nothing delayed in it.
+"$program" bench publish --url "$broker_url" --topic calm --batch 1000 --partitions 64 \
+    --messages 8000000 >/dev/null
+measure poll_calm poll "${load[@]}" --topic calm --group crowd --connections 4 --batch 1000
+say "  due: 100,000 delayed messages at one moment"
+python3 bench/due.py "$broker_url" 100000 >"$work/due.json"
 loaded_kib=$(resident_kib)
 
 say "restart"
