@@ -30,6 +30,7 @@ static struct delivery_place get_place(struct wire_reader *r)
 
 void encode_lease(const struct command_lease *c, struct buf *out)
 {
+    wire_put_u64(out, c->as_of_index);
     wire_put_u32(out, c->entry_count);
     for (uint32_t i = 0; i < c->entry_count; i++) {
         const struct lease_entry *entry = &c->entries[i];
@@ -44,6 +45,7 @@ void encode_lease(const struct command_lease *c, struct buf *out)
 
 void decode_lease(struct wire_reader *r, struct arena *arena, struct command_lease *out)
 {
+    out->as_of_index = wire_get_u64(r);
     out->entry_count = wire_get_count(r, 1, LEASES_PER_COMMAND_MAX, LEASE_ENTRY_SIZE);
     out->entries = arena_array(arena, out->entry_count, sizeof *out->entries);
     for (uint32_t i = 0; i < out->entry_count; i++) {
@@ -62,6 +64,7 @@ void decode_lease(struct wire_reader *r, struct arena *arena, struct command_lea
 
 void encode_release(const struct command_release *c, struct buf *out)
 {
+    wire_put_u64(out, c->as_of_index);
     wire_put_u32(out, c->entry_count);
     for (uint32_t i = 0; i < c->entry_count; i++) {
         const struct release_entry *entry = &c->entries[i];
@@ -77,6 +80,7 @@ void encode_release(const struct command_release *c, struct buf *out)
 
 void decode_release(struct wire_reader *r, struct arena *arena, struct command_release *out)
 {
+    out->as_of_index = wire_get_u64(r);
     out->entry_count = wire_get_count(r, 1, RELEASES_PER_COMMAND_MAX, RELEASE_ENTRY_SIZE_MIN);
     out->entries = arena_array(arena, out->entry_count, sizeof *out->entries);
     for (uint32_t i = 0; i < out->entry_count && wire_ok(r); i++) {

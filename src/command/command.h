@@ -192,6 +192,8 @@ struct lease_entry {
 };
 
 struct command_lease {
+    uint64_t
+        as_of_index; /* the last applied when it was noted: void where a commit went back since */
     uint32_t entry_count;
     struct lease_entry *entries;
 };
@@ -214,6 +216,7 @@ struct release_entry {
 };
 
 struct command_release {
+    uint64_t as_of_index; /* as in command_lease, for RELEASE_RETURNED */
     uint32_t entry_count;
     struct release_entry *entries;
 };

@@ -21,7 +21,9 @@ static void flush_leases(struct delivery *d)
         uint32_t left = n->lease_count - done;
         uint32_t count = left < LEASES_PER_COMMAND_MAX ? left : LEASES_PER_COMMAND_MAX;
         struct command cmd = {.type = COMMAND_LEASE,
-                              .lease = {.entry_count = count, .entries = &n->leases[done]}};
+                              .lease = {.as_of_index = n->as_of_index,
+                                        .entry_count = count,
+                                        .entries = &n->leases[done]}};
         d->options.submit(d->options.user, &cmd);
         done += count;
     }
@@ -35,7 +37,9 @@ static void flush_releases(struct delivery *d)
         uint32_t left = n->release_count - done;
         uint32_t count = left < RELEASES_PER_COMMAND_MAX ? left : RELEASES_PER_COMMAND_MAX;
         struct command cmd = {.type = COMMAND_RELEASE,
-                              .release = {.entry_count = count, .entries = &n->releases[done]}};
+                              .release = {.as_of_index = n->as_of_index,
+                                          .entry_count = count,
+                                          .entries = &n->releases[done]}};
         d->options.submit(d->options.user, &cmd);
         done += count;
     }
@@ -48,10 +52,21 @@ void notes_flush(struct delivery *d)
     flush_releases(d);
 }
 
+/* What is noted from now on belongs to another moment than what was gathered, if the machine has
+ * moved on. */
+static void begin_moment(struct delivery *d)
+{
+    uint64_t index = machine_applied_index(d->machine);
+    if (index != d->notes.as_of_index)
+        notes_flush(d);
+    d->notes.as_of_index = index;
+}
+
 static struct lease_entry *add_lease_entry(struct delivery *d, const struct group_partition *gp,
                                            uint64_t offset)
 {
     struct notes *n = &d->notes;
+    begin_moment(d);
     flush_releases(d);
     if (n->lease_count == n->lease_capacity) {
         n->lease_capacity = n->lease_capacity == 0 ? 64 : n->lease_capacity * 2;
@@ -93,6 +108,7 @@ void notes_released(struct delivery *d, const struct lease *lease)
 {
     struct notes *n = &d->notes;
     CHECK(lease->state == LEASE_RELEASED);
+    begin_moment(d);
     flush_leases(d);
     if (n->release_count == n->release_capacity) {
         n->release_capacity = n->release_capacity == 0 ? 64 : n->release_capacity * 2;

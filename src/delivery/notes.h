@@ -11,6 +11,7 @@
 struct notes {                      /* zeroed: none; of leases or of releases, never both */
     struct lease_entry *leases;     /* owned */
     struct release_entry *releases; /* owned */
+    uint64_t as_of_index;           /* what the machine had applied when they happened */
     uint32_t lease_count, lease_capacity;
     uint32_t release_count, release_capacity;
 };

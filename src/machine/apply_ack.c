@@ -65,7 +65,7 @@ static void set_position(struct machine *m, struct group_partition *gp, uint64_t
 {
     if (offset == gp->position)
         return;
-    group_partition_set_position(gp, offset);
+    group_partition_set_position(gp, offset, m->applied_index);
     EFFECT(m, position_moved, gp);
 }
 

@@ -29,9 +29,8 @@ static void lease_first(struct group_partition *gp, const struct lease_entry *en
         end = gp->partition->next_offset;
     if (start >= end)
         return;
-    /* Counts start over when a commit goes back: what was known of such a message is void. */
     for (uint64_t offset = start; gp->retry_count > 0 && offset < end; offset++)
-        group_partition_drop_retry(gp, offset);
+        group_partition_drop_retry(gp, offset); /* a first delivery has no past */
     offset_set_add_run(&gp->out, start, end);
     if (entry->deadline_us > gp->out_until_us)
         gp->out_until_us = entry->deadline_us;
@@ -45,8 +44,8 @@ void apply_lease(struct machine *m, const struct command_lease *cmd, struct aren
     for (uint32_t i = 0; i < cmd->entry_count; i++) {
         const struct lease_entry *entry = &cmd->entries[i];
         struct group_partition *gp = machine_find_place(m, &entry->place);
-        if (gp == NULL)
-            continue;
+        if (gp == NULL || cmd->as_of_index < gp->rewound_index)
+            continue; /* gone, or counts have started over since */
         if (entry->delivery_count > 1 || entry->extended)
             lease_again(gp, entry);
         else
@@ -75,7 +74,8 @@ static void describe_repeat(const struct resolved *before, struct released *out)
     out->not_before_us = before->not_before_us;
 }
 
-static void release_one(struct machine *m, const struct release_entry *entry, struct released *out)
+static void release_one(struct machine *m, const struct release_entry *entry, uint64_t as_of_index,
+                        struct released *out)
 {
     bool nacked = entry->kind == RELEASE_NACK;
     const struct resolved *before = nacked ? machine_find_resolved(m, entry->lease_id) : NULL;
@@ -84,7 +84,8 @@ static void release_one(struct machine *m, const struct release_entry *entry, st
         return;
     }
     struct group_partition *gp = machine_find_place(m, &entry->place);
-    if (gp == NULL || group_partition_is_done(gp, entry->place.offset)) {
+    bool stale = gp != NULL && !nacked && as_of_index < gp->rewound_index;
+    if (gp == NULL || stale || group_partition_is_done(gp, entry->place.offset)) {
         out->status = ST_MESSAGE_NOT_FOUND;
         return;
     }
@@ -115,7 +116,7 @@ void apply_release(struct machine *m, const struct command_release *cmd, struct 
 {
     struct released *released = arena_array(arena, cmd->entry_count, sizeof *released);
     for (uint32_t i = 0; i < cmd->entry_count; i++)
-        release_one(m, &cmd->entries[i], &released[i]);
+        release_one(m, &cmd->entries[i], cmd->as_of_index, &released[i]);
     out->release = (struct result_release){released, cmd->entry_count};
 }
 

@@ -57,6 +57,7 @@ struct group_partition {
     struct offset_set done;               /* above the position */
     struct offset_set out;                /* at or above the position */
     int64_t out_until_us;                 /* the latest deadline of those; 0: none */
+    uint64_t rewound_index;               /* of the last commit that went back; 0: none did */
     struct map retries_by_offset;
     struct retry **retries; /* owned, in no order; none below the position, none done */
     uint32_t retry_count;

@@ -132,6 +132,7 @@ static const char *check_group_partition(const struct machine *m, const struct g
     }
     MUST(!offset_set_next(&gp->out, p->next_offset, &first_done));
     MUST(gp->out_until_us >= 0);
+    MUST(gp->rewound_index <= m->applied_index);
     MUST(gp->retries_by_offset.count == gp->retry_count);
     for (uint32_t k = 0; k < gp->retry_count; k++) {
         const struct retry *retry = gp->retries[k];

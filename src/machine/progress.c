@@ -55,9 +55,10 @@ static void drop_retries_below(struct group_partition *gp, uint64_t offset)
             group_partition_drop_retry(gp, gp->retries[i]->offset);
 }
 
-void group_partition_set_position(struct group_partition *gp, uint64_t offset)
+void group_partition_set_position(struct group_partition *gp, uint64_t offset, uint64_t index)
 {
     if (offset < gp->position) {
+        gp->rewound_index = index;
         offset_set_clear(&gp->done);
         offset_set_clear(&gp->out);
         gp->out_until_us = 0;

@@ -134,6 +134,7 @@ static void save_group(const struct group *g, struct buf *out)
         offset_set_save(&gp->done, out);
         offset_set_save(&gp->out, out);
         wire_put_i64(out, gp->out_until_us);
+        wire_put_u64(out, gp->rewound_index);
         save_retries(gp, out);
     }
     wire_put_u32(out, g->departed_count);
@@ -310,6 +311,7 @@ static void load_group_partition(struct machine *m, struct group *g, struct wire
         return;
     offset_set_load(&gp->out, r, gp->partition->next_offset, chunk_budget);
     gp->out_until_us = wire_get_i64(r);
+    gp->rewound_index = wire_get_u64(r);
     load_retries(gp, r);
 }
 

@@ -84,8 +84,8 @@ uint64_t group_partition_next_open(const struct group_partition *gp, uint64_t fr
 bool group_partition_mark_done(struct group_partition *gp, uint64_t offset);
 /* The message has become gone: the position may rise. */
 void group_partition_lose(struct group_partition *gp, uint64_t offset);
-/* Where a commit puts it, to and fro. */
-void group_partition_set_position(struct group_partition *gp, uint64_t offset);
+/* Where the commit with this index puts it, to and fro. */
+void group_partition_set_position(struct group_partition *gp, uint64_t offset, uint64_t index);
 struct retry *group_partition_need_retry(struct group_partition *gp, uint64_t offset);
 void group_partition_drop_retry(struct group_partition *gp, uint64_t offset); /* if there is one */
 void group_partition_clear_retries(struct group_partition *gp);

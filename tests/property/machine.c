@@ -112,7 +112,8 @@ void machine_world_apply(struct machine_world *w, struct command *cmd, struct re
     struct span record = span_of(w->journal.data + start, w->journal.size - start);
     CHECK(command_decode(record, &w->arena, &decoded) == ST_OK);
     w->seen = (struct seen){0};
-    machine_apply(w->machine, &decoded, ++w->index, &w->arena, out);
+    m->index = ++w->index;
+    machine_apply(w->machine, &decoded, w->index, &w->arena, out);
 }
 
 static bool is_at(const struct model *m, struct model_place place, const struct seen_append *seen)

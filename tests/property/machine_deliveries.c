@@ -97,6 +97,7 @@ void step_lease(struct machine_world *w)
 {
     struct lease_entry entries[ACKS_MAX];
     struct command cmd = {.type = COMMAND_LEASE, .lease = {.entries = entries}};
+    cmd.lease.as_of_index = w->index - below(w, one_in(w, 3) && w->index > 20 ? 20 : 1);
     cmd.lease.entry_count = (uint32_t)below(w, ACKS_MAX) + 1;
     for (uint32_t i = 0; i < cmd.lease.entry_count; i++) {
         bool again = one_in(w, 3);
@@ -117,6 +118,7 @@ void step_release(struct machine_world *w)
     static const char *const reasons[] = {"", "", "no", "later"};
     struct release_entry entries[ACKS_MAX];
     struct command cmd = {.type = COMMAND_RELEASE, .release = {.entries = entries}};
+    cmd.release.as_of_index = w->index - below(w, one_in(w, 3) && w->index > 20 ? 20 : 1);
     cmd.release.entry_count = (uint32_t)below(w, ACKS_MAX) + 1;
     for (uint32_t i = 0; i < cmd.release.entry_count; i++) {
         bool nack = one_in(w, 2);

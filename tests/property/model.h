@@ -69,6 +69,7 @@ struct model_progress { /* of a group in a partition */
     bool known;
     int owner; /* index among the members */
     uint64_t position;
+    uint64_t rewound_index; /* of the command that went back last; 0: none did */
     int64_t out_until_us;
     bool done[MODEL_OFFSETS]; /* acknowledged one by one; nothing is said below the position */
     bool out[MODEL_OFFSETS];
@@ -120,6 +121,7 @@ struct model_effects { /* of the last command, in order */
 
 struct model {
     int64_t now_us;
+    uint64_t index; /* of the command at hand */
     uint32_t next_topic_id;
     uint32_t next_group_id;
     struct model_topic topics[MODEL_TOPICS];

@@ -218,6 +218,7 @@ static void compare_progress(const struct model *m, uint32_t group, struct model
         return;
     CHECK(real->position == progress->position);
     CHECK(real->out_until_us == progress->out_until_us);
+    CHECK(real->rewound_index == progress->rewound_index);
     uint64_t next = m->topics[at.topic].partitions[at.partition].next;
     uint32_t retries = 0;
     for (at.offset = 0; at.offset < next; at.offset++) {

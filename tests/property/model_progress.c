@@ -109,8 +109,10 @@ static void commit_one(struct model *m, uint32_t group, struct model_place place
         if (back)
             progress->retries[o].count = 0;
     }
-    if (back)
+    if (back) {
         progress->out_until_us = 0;
+        progress->rewound_index = m->index;
+    }
     progress->position = place.offset;
     model_settle_position(m, group, place.topic, place.partition);
     for (uint64_t o = 0; o < MODEL_OFFSETS && o < progress->position; o++) {
@@ -170,7 +172,7 @@ void model_lease(struct model *m, const struct command_lease *cmd, const struct 
     for (uint32_t i = 0; i < cmd->entry_count; i++) {
         const struct lease_entry *entry = &cmd->entries[i];
         struct model_progress *progress = model_find_place(m, &entry->place);
-        if (progress == NULL)
+        if (progress == NULL || cmd->as_of_index < progress->rewound_index)
             continue;
         uint64_t o = entry->place.offset;
         if (entry->delivery_count == 1 && !entry->extended) {
@@ -203,7 +205,7 @@ static void give_back(struct model_progress *progress, const struct release_entr
               MODEL_REASON_SIZE);
 }
 
-static void release_one(struct model *m, const struct release_entry *entry,
+static void release_one(struct model *m, const struct release_entry *entry, uint64_t as_of_index,
                         const struct released *released)
 {
     bool nacked = entry->kind == RELEASE_NACK;
@@ -218,8 +220,10 @@ static void release_one(struct model *m, const struct release_entry *entry,
         return;
     }
     struct model_progress *progress = model_find_place(m, &entry->place);
-    if (progress == NULL || model_is_done(m, (uint32_t)model_group_by_id(m, entry->place.group_id),
-                                          place_in_model(m, &entry->place))) {
+    bool stale = progress != NULL && !nacked && as_of_index < progress->rewound_index;
+    if (progress == NULL || stale ||
+        model_is_done(m, (uint32_t)model_group_by_id(m, entry->place.group_id),
+                      place_in_model(m, &entry->place))) {
         CHECK(released->status == ST_MESSAGE_NOT_FOUND);
         return;
     }
@@ -237,7 +241,7 @@ void model_release(struct model *m, const struct command_release *cmd, const str
 {
     CHECK(result->status == ST_OK && result->release.count == cmd->entry_count);
     for (uint32_t i = 0; i < cmd->entry_count; i++)
-        release_one(m, &cmd->entries[i], &result->release.released[i]);
+        release_one(m, &cmd->entries[i], cmd->as_of_index, &result->release.released[i]);
 }
 
 /* The dead-letter topic of the place's topic, made when it is not there. */

@@ -39,7 +39,7 @@ struct fact { /* what is believed of one message in one group */
     int64_t due_us;          /* LEASED: the deadline; DELAYED: not before */
     int64_t first_us, last_us;
     bool resumed;  /* its deadline is nowhere but here */
-    bool doubtful; /* a commit moved: notes may come behind it that are not true any more */
+    bool doubtful; /* a commit went back, and the machine may know nothing of it any more */
 };
 
 struct picture_session {

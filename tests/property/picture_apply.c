@@ -158,41 +158,16 @@ static void group_joined(struct picture *p, const struct command_group_join *cmd
     CHECK(answered == cmd->joiner_count);
 }
 
-static bool names(const struct delivery_place *place, uint32_t count,
-                  const struct delivery_place *message)
-{
-    return place->group_id == message->group_id && place->topic_id == message->topic_id &&
-           place->partition == message->partition && place->offset <= message->offset &&
-           message->offset - place->offset < count;
-}
-
-/* Is there a note about the message on its way? */
-static bool is_noted(const struct picture *p, const struct delivery_place *message)
-{
-    for (struct list_node *n = p->world.journal.next; n != &p->world.journal; n = n->next) {
-        const struct command *cmd = &list_entry(n, struct world_entry, link)->cmd;
-        for (uint32_t i = 0; cmd->type == COMMAND_LEASE && i < cmd->lease.entry_count; i++)
-            if (names(&cmd->lease.entries[i].place, cmd->lease.entries[i].count, message))
-                return true;
-        for (uint32_t i = 0; cmd->type == COMMAND_RELEASE && i < cmd->release.entry_count; i++)
-            if (names(&cmd->release.entries[i].place, 1, message))
-                return true;
-    }
-    return false;
-}
-
 static void position_moved(struct picture *p, uint32_t group, const struct model_moved *moved)
 {
     const struct model_topic *t = &p->model.topics[moved->topic];
     struct model_place at = {moved->topic, moved->partition, 0};
     for (; at.offset < t->partitions[moved->partition].next; at.offset++) {
         struct fact *fact = picture_fact(p, group, at);
-        const struct delivery_place place = {p->model.groups[group].id, t->id, at.partition,
-                                             at.offset};
-        bool doubtful = fact->doubtful || fact->state != FREE || is_noted(p, &place);
         if (fact->state != SETTLING && (moved->after < moved->before || at.offset < moved->after))
             *fact = (struct fact){0};
-        fact->doubtful = doubtful;
+        else /* the machine knows nothing of it any more */
+            fact->doubtful |= moved->asked < moved->before;
     }
 }
 
@@ -340,6 +315,7 @@ void picture_on_applied(void *user, const struct world_entry *entry)
 {
     struct picture *p = user;
     p->model.now_us = p->world.now_us;
+    p->model.index = p->world.index;
     memset(&p->model.effects, 0, sizeof p->model.effects);
     follow(p, entry);
     model_adopt(&p->model, p->world.machine, &p->arena);

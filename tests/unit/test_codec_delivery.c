@@ -33,7 +33,7 @@ static struct lease_entry lease_entries[] = {
 static struct command lease_command(struct lease_entry *entries, uint32_t count)
 {
     struct command cmd = {.type = COMMAND_LEASE};
-    cmd.lease = (struct command_lease){count, entries};
+    cmd.lease = (struct command_lease){.as_of_index = 7, .entry_count = count, .entries = entries};
     return cmd;
 }
 
@@ -103,7 +103,8 @@ static struct release_entry nacked(void)
 static struct command release_command(struct release_entry *entries, uint32_t count)
 {
     struct command cmd = {.type = COMMAND_RELEASE};
-    cmd.release = (struct command_release){count, entries};
+    cmd.release =
+        (struct command_release){.as_of_index = 7, .entry_count = count, .entries = entries};
     return cmd;
 }
 

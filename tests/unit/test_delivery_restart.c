@@ -99,6 +99,7 @@ START_TEST(nacks_are_kept)
     (void)nack_now(&alice, first, 50 * WORLD_SECOND);
     (void)nack_now(&alice, second, 0);
     int64_t next_us = world.now_us + 50 * WORLD_SECOND;
+    live(WORLD_SECOND);
     restart();
     ck_assert_uint_eq(stats().in_flight, 0);
     ck_assert_int_eq(lease_of(0, 0)->state, LEASE_DELAYED);
@@ -106,6 +107,7 @@ START_TEST(nacks_are_kept)
     ck_assert_uint_eq(poll_now(&alice, 10), 2);
     ck_assert_uint_eq(receipt_of(&alice, 0, 0).offset, 1);
     ck_assert_uint_eq(receipt_of(&alice, 0, 0).delivery_count, 2);
+    ck_assert_int_eq(message_of(&alice, 0, 0)->first_us, world.now_us - WORLD_SECOND);
     ck_assert_uint_eq(receipt_of(&alice, 0, 1).delivery_count, 1);
     const struct resolve_request *again = nack_now(&alice, first, 0); /* the lost answer */
     ck_assert(again->status == ST_OK && again->already && again->delivery_count == 1);
@@ -117,6 +119,63 @@ START_TEST(nacks_are_kept)
     ck_assert_int_eq(lease_of(0, 0)->state, LEASE_DELAYED);
     live(2 * WORLD_SECOND);
     ck_assert_int_eq(lease_of(0, 0)->state, LEASE_RELEASED);
+}
+END_TEST
+
+/* A commit went back over it: of its deliveries nothing is known any more. */
+START_TEST(nacked_receipt_after_a_restart_and_a_rewind)
+{
+    struct receipt receipt = poll_one(&alice);
+    (void)nack_now(&alice, receipt, 50 * WORLD_SECOND);
+    ck_assert_int_eq(ack_now(&alice, poll_one(&alice))->status, ST_OK);
+    restart();
+    ck_assert_int_eq(commit(&alice, 0, 1), ST_OK);
+    ck_assert_int_eq(commit(&alice, 0, 0), ST_OK);
+    ck_assert_ptr_null(lease_of(0, 0));
+    ck_assert_int_eq(ack_now(&alice, receipt)->status, ST_RECEIPT_EXPIRED);
+    ck_assert(nack_now(&alice, receipt, 0)->already);
+    ck_assert_uint_eq(poll_now(&alice, 10), 3);
+    ck_assert_uint_eq(receipt_of(&alice, 0, 0).delivery_count, 1);
+}
+END_TEST
+
+/* A run of first deliveries has gaps where another lane's messages lie. */
+START_TEST(gaps_are_not_in_flight)
+{
+    publish("orders", 0, PRIORITY_LOW, 0, 1);
+    publish("orders", 0, PRIORITY_NORMAL, 0, 2);
+    ck_assert_uint_eq(poll_now(&alice, 5), 5);
+    restart();
+    ck_assert_ptr_null(lease_of(0, 3));
+    for (uint64_t i = 0; i < 6; i++)
+        ck_assert(i == 3 || lease_of(0, i)->state == LEASE_LEASED);
+    ck_assert_uint_eq(poll_one(&alice).offset, 3);
+}
+END_TEST
+
+/* Handed out, given back, another one handed out: journalled in that order. */
+START_TEST(notes_are_in_order)
+{
+    publish("orders", 1, PRIORITY_NORMAL, 0, 1);
+    for (int i = 0; i < 2; i++) {
+        alice.poll = (struct poll_request){.group = span_text("workers"),
+                                           .member_id = span_text(alice.member_id),
+                                           .generation = -1,
+                                           .messages_max = 1,
+                                           .arena = &alice.arena,
+                                           .done = on_poll};
+        delivery_poll(world.delivery, &alice.poll, world.now_us);
+        struct receipt receipt = receipt_of(&alice, 0, 0);
+        ck_assert_uint_eq(receipt.partition, (uint32_t)i);
+        if (i == 0)
+            delivery_release(world.delivery, &receipt, 1, world.now_us);
+    }
+    delivery_settle(world.delivery, world.now_us);
+    ck_assert_uint_eq(world.journal_count, 3);
+    restart();
+    ck_assert_uint_eq(stats().in_flight, 1);
+    ck_assert_ptr_null(lease_of(0, 0));
+    ck_assert_int_eq(lease_of(1, 0)->state, LEASE_LEASED);
 }
 END_TEST
 
@@ -364,6 +423,9 @@ Suite *suite_delivery_restart(void)
     tcase_add_test(tcase, later_deliveries_keep_their_own);
     tcase_add_test(tcase, extended_deadlines_are_kept);
     tcase_add_test(tcase, nacks_are_kept);
+    tcase_add_test(tcase, nacked_receipt_after_a_restart_and_a_rewind);
+    tcase_add_test(tcase, gaps_are_not_in_flight);
+    tcase_add_test(tcase, notes_are_in_order);
     tcase_add_test(tcase, nack_under_way_when_the_broker_dies);
     tcase_add_test(tcase, receipts_of_the_last_run);
     tcase_add_test(tcase, receipts_of_two_runs);

@@ -90,6 +90,18 @@ START_TEST(lanes_that_have_nothing)
 }
 END_TEST
 
+START_TEST(higher_lane_wins_a_tie)
+{
+    static const bool has[PRIORITY_COUNT] = {false, false, true, false, true};
+    struct lane_weights w = {0};
+    uint32_t share[PRIORITY_COUNT];
+    lane_weights_share(&w, has, 3, share); /* 15, 12, then 9 against 9 */
+    ck_assert_uint_eq(share[PRIORITY_NORMAL], 3);
+    lane_weights_share(&w, has, 1, share);
+    ck_assert_uint_eq(share[PRIORITY_BACKGROUND], 1);
+}
+END_TEST
+
 START_TEST(nothing_is_saved_up)
 {
     struct lane_weights w = {0};
@@ -113,6 +125,7 @@ Suite *suite_lane_weights(void)
     tcase_add_test(tcase, shares_are_spread_evenly);
     tcase_add_test(tcase, steps_do_not_matter);
     tcase_add_test(tcase, lanes_that_have_nothing);
+    tcase_add_test(tcase, higher_lane_wins_a_tie);
     tcase_add_test(tcase, nothing_is_saved_up);
     suite_add_tcase(suite, tcase);
     return suite;

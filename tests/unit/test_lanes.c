@@ -390,6 +390,92 @@ START_TEST(lanes_after_a_rewind)
 }
 END_TEST
 
+/* What became visible late is not remembered as such behind a rewind. */
+START_TEST(late_message_and_a_rewind)
+{
+    join_now(&alice, 1000);
+    publish("orders", 0, PRIORITY_NORMAL, 0, 3);
+    publish("orders", 0, PRIORITY_NORMAL, WORLD_SECOND, 1);
+    publish("orders", 0, PRIORITY_NORMAL, 0, 1);
+    ck_assert_uint_eq(poll_now(&alice, 10), 4);
+    pass(2 * WORLD_SECOND);
+    ck_assert_int_eq(commit(&alice, 0, 1), ST_OK); /* forward: it is late still, or found anew */
+    ck_assert_uint_eq(poll_one(&alice).offset, 3);
+    ck_assert_int_eq(commit(&alice, 0, 0), ST_OK);
+    for (uint64_t i = 0; i < 5; i++)
+        ck_assert_uint_eq(poll_one(&alice).offset, i);
+    publish("orders", 0, PRIORITY_NORMAL, WORLD_SECOND, 1);
+    publish("orders", 0, PRIORITY_NORMAL, 0, 1);
+    (void)poll_one(&alice);
+    pass(2 * WORLD_SECOND);
+    ck_assert_int_eq(commit(&alice, 0, 4), ST_OK);
+    ck_assert_int_eq(commit(&alice, 0, 3), ST_OK); /* back, the late one not yet delivered */
+    for (uint64_t i = 3; i < 7; i++)
+        ck_assert_uint_eq(poll_one(&alice).offset, i);
+}
+END_TEST
+
+/* Bob holds a message of the partition that carol reads now, and it was that which kept him from
+ * polling more. */
+static void hold_another_ones_message(struct receipt *out_held, uint32_t *out_own)
+{
+    join_now(&bob, 2);
+    publish("orders", 0, PRIORITY_NORMAL, 0, 3);
+    publish("orders", 1, PRIORITY_NORMAL, 0, 3);
+    ck_assert_uint_eq(poll_now(&bob, 2), 2);
+    struct receipt receipts[2] = {receipt_of(&bob, 0, 0), receipt_of(&bob, 0, 1)};
+    join_now(&carol, 100);
+    ck_assert_uint_eq(poll_now(&carol, 10), 2); /* all of hers but that one */
+    uint32_t hers = carol.poll.runs[0].partition;
+    *out_own = 1 - hers;
+    *out_held = receipts[0].partition == hers ? receipts[0] : receipts[1];
+    start_poll(&bob, 10, 20 * WORLD_SECOND);
+    ck_assert_int_eq(bob.polls_done, 0);
+}
+
+START_TEST(holder_gets_room_though_another_one_reads)
+{
+    struct receipt held;
+    uint32_t own = 0;
+    hold_another_ones_message(&held, &own);
+    if (_i == 0)
+        (void)nack_now(&alice, held, 60 * WORLD_SECOND);
+    else if (_i == 1)
+        (void)reject_now(&alice, held);
+    else if (_i == 2)
+        ck_assert_int_eq(ack_now(&alice, held)->status, ST_OK);
+    else
+        (void)extend_now(&alice, held, WORLD_SECOND);
+    if (_i == 3)
+        pass(2 * WORLD_SECOND);
+    ck_assert_uint_eq(received(&bob), 1);
+    ck_assert_uint_eq(receipt_of(&bob, 0, 0).partition, own);
+}
+END_TEST
+
+START_TEST(holder_gets_room_when_it_is_moved_away)
+{
+    struct receipt held;
+    uint32_t own = 0;
+    hold_another_ones_message(&held, &own);
+    struct buf batch;
+    struct batch_builder builder;
+    buf_init(&batch, BATCH_SIZE_MAX);
+    batch_begin(&builder, &batch);
+    batch_add(&builder, &(struct record){.value = span_text("m"), .priority = PRIORITY_NORMAL});
+    batch_end(&builder);
+    struct replay_entry entry = {.offset = held.offset, .batch = buf_span(&batch)};
+    struct command cmd = {.type = COMMAND_REPLAY,
+                          .replay = {held.topic_id, held.partition,
+                                     machine_find_topic(world.machine, span_text("many"))->id, 1,
+                                     &entry}};
+    world_submit(&world, &cmd);
+    buf_fini(&batch);
+    settle();
+    ck_assert_uint_eq(received(&bob), 1);
+}
+END_TEST
+
 Suite *suite_lanes(void)
 {
     Suite *suite = suite_create("lanes");
@@ -409,6 +495,9 @@ Suite *suite_lanes(void)
     tcase_add_test(tcase, topic_lets_out_so_many);
     tcase_add_test(tcase, limit_is_for_each_group);
     tcase_add_test(tcase, lanes_after_a_rewind);
+    tcase_add_test(tcase, late_message_and_a_rewind);
+    tcase_add_loop_test(tcase, holder_gets_room_though_another_one_reads, 0, 4);
+    tcase_add_test(tcase, holder_gets_room_when_it_is_moved_away);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -62,7 +62,7 @@ static struct released nack(uint64_t offset, uint64_t lease_id)
                                   .delivery_count = 1,
                                   .kind = RELEASE_NACK};
     cmd = (struct command){.type = COMMAND_RELEASE};
-    cmd.release = (struct command_release){1, &entry};
+    cmd.release = (struct command_release){UINT64_MAX, 1, &entry};
     ck_assert_int_eq(apply(), ST_OK);
     return result.release.released[0];
 }
@@ -378,7 +378,7 @@ START_TEST(replay_forgets_deliveries)
         {{1, topic("a.dlq")->id, 1, 0}, 4, 1, false, now_us + SECOND_US, now_us},
         {{1, topic("a.dlq")->id, 1, 2}, 1, 2, false, now_us + SECOND_US, now_us}};
     cmd = (struct command){.type = COMMAND_LEASE};
-    cmd.lease = (struct command_lease){2, leases};
+    cmd.lease = (struct command_lease){UINT64_MAX, 2, leases};
     ck_assert_int_eq(apply(), ST_OK);
     struct replay_entry entries[] = {replay_of(2, 0), replay_of(3, 0)};
     ck_assert_int_eq(replay_all(1, entries, 2), ST_OK);

@@ -25,7 +25,7 @@ static struct delivery_place at(uint64_t offset)
 static void lease_all(struct lease_entry *entries, uint32_t count)
 {
     cmd = (struct command){.type = COMMAND_LEASE};
-    cmd.lease = (struct command_lease){count, entries};
+    cmd.lease = (struct command_lease){UINT64_MAX, count, entries};
     ck_assert_int_eq(apply(), ST_OK);
     ck_assert_str_eq(events, "");
 }
@@ -55,7 +55,7 @@ static struct released release(const struct release_entry *entry)
 {
     struct release_entry copy = *entry;
     cmd = (struct command){.type = COMMAND_RELEASE};
-    cmd.release = (struct command_release){1, &copy};
+    cmd.release = (struct command_release){UINT64_MAX, 1, &copy};
     ck_assert_int_eq(apply(), ST_OK);
     ck_assert_uint_eq(result.release.count, 1);
     return result.release.released[0];
@@ -96,6 +96,35 @@ static const struct retry *retry_at(uint64_t offset)
     ck_assert_msg(retry != NULL, "no retry at %" PRIu64, offset);
     return retry;
 }
+
+/* Deliveries that were noted before a commit went back, and journalled after it: counts have
+ * started over, so nothing of them is true any more. A nack has a client that waits for it. */
+START_TEST(notes_from_before_a_rewind_are_void)
+{
+    (void)ack(0);
+    uint64_t before = machine_applied_index(machine);
+    ck_assert_int_eq(commit("one", "a", 0, 0, -1), ST_OK);
+    struct lease_entry leases[] = {
+        {.place = at(1), .count = 2, .delivery_count = 1, .deadline_us = DEADLINE_US},
+        {.place = at(3), .count = 1, .delivery_count = 2, .deadline_us = DEADLINE_US}};
+    cmd = (struct command){.type = COMMAND_LEASE, .lease = {before, 2, leases}};
+    ck_assert_int_eq(apply(), ST_OK);
+    ck_assert(offset_set_is_empty(&gp()->out) && gp()->retry_count == 0);
+    struct release_entry returned = nack_of(4, 9, 1);
+    returned.kind = RELEASE_RETURNED;
+    cmd = (struct command){.type = COMMAND_RELEASE, .release = {before, 1, &returned}};
+    ck_assert_int_eq(apply(), ST_OK);
+    ck_assert_int_eq(result.release.released[0].status, ST_MESSAGE_NOT_FOUND);
+    ck_assert_uint_eq(gp()->retry_count, 0);
+    struct release_entry nacked = nack_of(4, 9, 1);
+    cmd = (struct command){.type = COMMAND_RELEASE, .release = {before, 1, &nacked}};
+    ck_assert_int_eq(apply(), ST_OK);
+    ck_assert_int_eq(result.release.released[0].status, ST_OK);
+    ck_assert_uint_eq(gp()->retry_count, 1);
+    lease(5, 1, 1, DEADLINE_US); /* noted since */
+    ck_assert(offset_set_has(&gp()->out, 5));
+}
+END_TEST
 
 START_TEST(first_deliveries_are_out)
 {
@@ -270,7 +299,7 @@ START_TEST(one_nack_twice_in_a_command)
     struct release_entry entries[] = {nack_of(3, 1000, 1), nack_of(3, 1000, 1), nack_of(4, 1001, 1),
                                       nack_of(12, 1002, 1)};
     cmd = (struct command){.type = COMMAND_RELEASE};
-    cmd.release = (struct command_release){4, entries};
+    cmd.release = (struct command_release){UINT64_MAX, 4, entries};
     ck_assert_int_eq(apply(), ST_OK);
     const struct released *released = result.release.released;
     ck_assert(released[0].status == ST_OK && !released[0].already);
@@ -388,6 +417,7 @@ Suite *suite_machine_delivery(void)
     Suite *suite = suite_create("machine_delivery");
     TCase *tcase = tcase_create("machine_delivery");
     tcase_add_checked_fixture(tcase, setup, fixture_teardown);
+    tcase_add_test(tcase, notes_from_before_a_rewind_are_void);
     tcase_add_test(tcase, first_deliveries_are_out);
     tcase_add_test(tcase, deadline_starts_over_when_all_is_done);
     tcase_add_test(tcase, lease_run_is_cut_at_position_and_end);

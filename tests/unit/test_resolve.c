@@ -56,6 +56,16 @@ START_TEST(nack_with_a_delay_waits)
 }
 END_TEST
 
+START_TEST(nack_with_a_short_delay_waits_too)
+{
+    struct receipt receipt = poll_one(&alice);
+    assert_nacked(nack_now(&alice, receipt, 3000), false, world.now_us + 3000);
+    ck_assert_uint_eq(poll_now(&alice, 10), 0);
+    pass(5000);
+    ck_assert_uint_eq(poll_now(&alice, 10), 1);
+}
+END_TEST
+
 START_TEST(nack_without_a_delay_is_at_once)
 {
     publish("orders", 0, PRIORITY_NORMAL, 0, 2);
@@ -182,6 +192,29 @@ START_TEST(reject_makes_a_dead_letter)
     ck_assert_uint_eq(message_count("orders.dlq", 0), 1);
     ck_assert_uint_eq(poll_now(&alice, 10), 0);
     ck_assert_uint_eq(group_partition("orders", 0)->position, 1);
+}
+END_TEST
+
+START_TEST(reason_of_the_reject_comes_first)
+{
+    alice.resolve.reason = span_text("no stock");
+    (void)nack_now(&alice, poll_one(&alice), 0);
+    alice.second.reason = span_text("bad input");
+    (void)begin_resolve(&alice, &alice.second, RESOLVE_REJECT, poll_one(&alice), 0);
+    ck_assert(span_equal(job_entry()->job->error, span_text("bad input")));
+}
+END_TEST
+
+/* No member can have got it, whatever the receipt says. */
+START_TEST(receipt_of_a_pending_message)
+{
+    publish("orders", 0, PRIORITY_NORMAL, 60 * WORLD_SECOND, 1);
+    struct receipt receipt = poll_one(&alice);
+    receipt.offset = 1;
+    receipt.lease_id = 12345; /* of an earlier run */
+    ck_assert_int_eq(ack_now(&alice, receipt)->status, ST_RECEIPT_EXPIRED);
+    assert_refused(receipt, ST_RECEIPT_EXPIRED, ST_RECEIPT_EXPIRED, ST_RECEIPT_EXPIRED);
+    ck_assert_ptr_null(lease_of(0, 1));
 }
 END_TEST
 
@@ -327,6 +360,7 @@ Suite *suite_resolve(void)
     TCase *tcase = tcase_create("resolve");
     tcase_add_checked_fixture(tcase, setup, clients_teardown);
     tcase_add_test(tcase, nack_with_a_delay_waits);
+    tcase_add_test(tcase, nack_with_a_short_delay_waits_too);
     tcase_add_test(tcase, nack_without_a_delay_is_at_once);
     tcase_add_test(tcase, nack_waits_for_the_visibility_timeout);
     tcase_add_test(tcase, nack_waits_for_the_members_own_timeout);
@@ -334,6 +368,8 @@ Suite *suite_resolve(void)
     tcase_add_test(tcase, repeat_is_known_for_ten_minutes);
     tcase_add_test(tcase, third_nack_is_the_last);
     tcase_add_test(tcase, reject_makes_a_dead_letter);
+    tcase_add_test(tcase, reason_of_the_reject_comes_first);
+    tcase_add_test(tcase, receipt_of_a_pending_message);
     tcase_add_test(tcase, acked_receipts_are_void_but_for_an_ack);
     tcase_add_test(tcase, late_receipts);
     tcase_add_test(tcase, receipts_of_another_delivery);
