@@ -196,12 +196,8 @@ static void then_listed(struct request *r)
 {
     struct listing *list = r->state;
     const struct query_result *result = &r->op.query_result;
-    if (reply_if_failed(r))
+    if (reply_if_query_failed(r))
         return;
-    if (result->status != ST_OK) {
-        reply_error(r, result->status);
-        return;
-    }
     list->count = result->delayed_count;
     list->total = result->delayed_total;
     list->items = arena_array(&r->op.arena, list->count, sizeof *list->items);
@@ -319,12 +315,8 @@ static void then_topic(struct request *r)
 {
     struct single *one = r->state;
     const struct query_result *result = &r->op.query_result;
-    if (reply_if_failed(r))
+    if (reply_if_query_failed(r))
         return;
-    if (result->status != ST_OK) {
-        reply_error(r, result->status);
-        return;
-    }
     const struct topic_info *topic = &result->topics[0];
     one->candidates = arena_array(&r->op.arena, topic->partition_count, sizeof *one->candidates);
     for (uint32_t i = 0; i < topic->partition_count; i++) {
@@ -397,12 +389,8 @@ static void then_topic_id(struct request *r)
 {
     struct single *one = r->state;
     const struct query_result *result = &r->op.query_result;
-    if (reply_if_failed(r))
+    if (reply_if_query_failed(r))
         return;
-    if (result->status != ST_OK) {
-        reply_error(r, result->status);
-        return;
-    }
     one->topic_id = result->topics[0].id;
     if (one->partition >= result->topics[0].partition_count)
         reply_error(r, ST_DELAYED_NOT_FOUND);

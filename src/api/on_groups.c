@@ -29,16 +29,6 @@ static void submit_query(struct request *r, enum query_type type, struct span na
     request_submit_query(r, (struct query){.type = type, .scope = r->scope, .name = name}, then);
 }
 
-/* True: it is answered. */
-static bool query_failed(struct request *r)
-{
-    if (reply_if_failed(r))
-        return true;
-    if (r->op.query_result.status != ST_OK)
-        reply_error(r, r->op.query_result.status);
-    return r->op.query_result.status != ST_OK;
-}
-
 static void write_topics(struct request *r, const struct group_info *group)
 {
     json_write_key(&r->json, "topics");
@@ -55,7 +45,7 @@ static const char *group_state(const struct group_info *group)
 
 static void then_list(struct request *r)
 {
-    if (query_failed(r))
+    if (reply_if_query_failed(r))
         return;
     const struct query_result *result = &r->op.query_result;
     struct json_writer *w = &r->json;
@@ -105,7 +95,7 @@ static void write_member(struct request *r, const struct member_info *member)
 
 static void then_details(struct request *r)
 {
-    if (query_failed(r))
+    if (reply_if_query_failed(r))
         return;
     CHECK(r->op.query_result.group_count == 1);
     const struct group_info *group = &r->op.query_result.groups[0];

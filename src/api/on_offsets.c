@@ -47,12 +47,8 @@ static void write_offsets(struct request *r, const char *name, const struct quer
 static void then_offsets(struct request *r)
 {
     const struct query_result *result = &r->op.query_result;
-    if (reply_if_failed(r))
+    if (reply_if_query_failed(r))
         return;
-    if (result->status != ST_OK) {
-        reply_error(r, result->status);
-        return;
-    }
     json_write_object_begin(&r->json);
     write_offsets(r, "offsets", result);
     write_offsets(r, "topics", result);

@@ -170,12 +170,8 @@ static double age_s(int64_t since_us)
 static void then_in_flight(struct request *r)
 {
     const struct query_result *result = &r->op.query_result;
-    if (reply_if_failed(r))
+    if (reply_if_query_failed(r))
         return;
-    if (result->status != ST_OK) {
-        reply_error(r, result->status);
-        return;
-    }
     const struct in_flight_info *info = &result->in_flight;
     json_write_object_begin(&r->json);
     json_member_span(r, "topic", r->params[0]);

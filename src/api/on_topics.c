@@ -209,10 +209,8 @@ static void write_dead_letter_topic(struct request *r, const struct topic_info *
 static void on_got(struct request *r)
 {
     const struct query_result *result = &r->op.query_result;
-    if (result->status != ST_OK) {
-        reply_error(r, result->status);
+    if (reply_if_query_failed(r))
         return;
-    }
     const struct topic_info *topic = &result->topics[0];
     uint64_t messages = 0, size_bytes = 0;
     for (uint32_t i = 0; i < topic->partition_count; i++) {
@@ -250,10 +248,8 @@ static void write_nodes(struct request *r, const char *name)
 static void on_got_partitions(struct request *r)
 {
     const struct query_result *result = &r->op.query_result;
-    if (result->status != ST_OK) {
-        reply_error(r, result->status);
+    if (reply_if_query_failed(r))
         return;
-    }
     const struct topic_info *topic = &result->topics[0];
     json_write_object_begin(&r->json);
     json_member_span(r, "topic", name_strip(topic->name));

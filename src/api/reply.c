@@ -70,6 +70,16 @@ bool reply_if_failed(struct request *r)
     return true;
 }
 
+bool reply_if_query_failed(struct request *r)
+{
+    if (reply_if_failed(r))
+        return true;
+    if (r->op.query_result.status == ST_OK)
+        return false;
+    reply_error(r, r->op.query_result.status);
+    return true;
+}
+
 void json_member_text(struct request *r, const char *name, const char *value)
 {
     json_write_key(&r->json, name);

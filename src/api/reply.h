@@ -18,6 +18,8 @@ void reply_error_end(struct request *r, enum status st);
 /* True if the op failed on the way to the journal or its result is an error: then it is answered.
  */
 bool reply_if_failed(struct request *r);
+/* The same for a query, whose own status may be an error. */
+bool reply_if_query_failed(struct request *r);
 
 /* Members of common shape. */
 void json_member_text(struct request *r, const char *name, const char *value);

@@ -213,6 +213,18 @@ START_TEST(later_deliveries_are_kept_one_by_one)
 }
 END_TEST
 
+/* Whatever was known of it before: counts have started over. */
+START_TEST(first_delivery_has_no_past)
+{
+    lease(3, 1, 2, DEADLINE_US);
+    lease(6, 1, 2, DEADLINE_US);
+    lease(2, 3, 1, DEADLINE_US);
+    ck_assert_ptr_null(group_partition_find_retry(gp(), 3));
+    ck_assert_uint_eq(retry_at(6)->delivery_count, 2);
+    ck_assert_uint_eq(offset_set_count(&gp()->out), 3);
+}
+END_TEST
+
 START_TEST(what_is_given_back_waits)
 {
     lease(0, 5, 1, DEADLINE_US);
@@ -423,6 +435,7 @@ Suite *suite_machine_delivery(void)
     tcase_add_test(tcase, lease_run_is_cut_at_position_and_end);
     tcase_add_test(tcase, lease_of_a_gone_place_changes_nothing);
     tcase_add_test(tcase, later_deliveries_are_kept_one_by_one);
+    tcase_add_test(tcase, first_delivery_has_no_past);
     tcase_add_test(tcase, what_is_given_back_waits);
     tcase_add_test(tcase, nack_is_kept_with_its_reason);
     tcase_add_test(tcase, repeated_nack_gets_the_same_answer);
