@@ -60,9 +60,9 @@ static void step(struct picture *p)
     p->world.connected = roll(p, 10) > 0;
     if (dice < 5)
         step_delete(p);
-    else if (dice < 12)
+    else if (dice < 18)
         picture_restart(p, roll(p, 2) == 0 ? RESTART_SHUTDOWN : RESTART_CRASH, roll(p, 2) == 0);
-    else if (dice < 14)
+    else if (dice < 20)
         picture_pass(p, (int64_t)roll(p, 700 * WORLD_SECOND));
     else if (dice < 80)
         picture_pass(p, (int64_t)roll(p, 12 * WORLD_SECOND));

@@ -429,7 +429,7 @@ void step_resolve(struct picture *p)
                 : dice < 7 ? RESOLVE_REJECT
                            : RESOLVE_EXTEND,
         .receipt = receipt,
-        .delay_us = (int64_t)roll(p, 15 * WORLD_SECOND),
+        .delay_us = (int64_t)roll(p, one_in(p, 2) ? 2 * WORLD_SECOND : 15 * WORLD_SECOND),
         .reason = span_text(reasons[roll(p, 4)]),
         .arena = &request->arena,
         .done = picture_on_resolved,
