@@ -45,6 +45,7 @@ step() {
     count "$log" "$status"
     if [ "$status" -eq 0 ]; then
         printf 'ok    %s (%d s)\n' "$name" $((SECONDS - start))
+        sed -n 's/^[0-9]* steps$/      &/p' "$log" # of the property tests: how far they went
     else
         printf 'FAIL  %s (%d s)\n' "$name" $((SECONDS - start))
         tail -n 120 "$log" | sed 's/^/      /'
@@ -56,7 +57,7 @@ build() { # mode compiler targets...
     make -s -j"$jobs" WERROR=1 MODE="$1" CC="$2" "${@:3}"
 }
 sanitized() { # mode target
-    build "$1" gcc "$2" && "build/$1-gcc/$2"
+    build "$1" gcc "build/$1-gcc/$2" && "build/$1-gcc/$2" # the make target of that name runs it, too
 }
 fuzz() { # each parser: its corpus, then its share of the seconds
     build fuzz clang-14 fuzzers || return 1
