@@ -143,8 +143,30 @@ def rows(work: Path) -> tuple[list[list[str]], list[str]]:
             f"publish alone p50 {idle.latency('p50', 'publish_latency_ms'):.3f} ms",
             latencies(idle), idle.cores),
     ]
+    run.update({f"parked_{groups}": Run(work, f"parked_{groups}") for groups in (1, 10)})
     problems = [f"- **{name}**: {r.problem}" for name, r in run.items() if r.problem]
     return table, problems
+
+
+def parked_rows(work: Path) -> list[list[str]]:
+    """10,000 members that each wait in a poll."""
+    one, ten = Run(work, "parked_1"), Run(work, "parked_10")
+    parked: dict[str, Any] = one.data.get("parked") or {"polls": 0, "bytes_each": 0, "idle_cpu_seconds": 0}
+    share_used = 100 * parked["idle_cpu_seconds"] / parked.get("idle_seconds", 1)
+    polls = f"{parked['polls']:,} parked polls"
+
+    def woken(run: Run) -> str:
+        return " / ".join(f"{run.latency(q):.2f}" for q in ("p50", "p99", "max")) + " ms"
+
+    return [
+        [f"{polls}: memory of each, member and connection included",
+         f"{parked['bytes_each'] / 1000:.1f} KB", "≤ 20 KB"],
+        [f"{polls}: CPU of the idle broker", f"{share_used:.2f} % of a core", "none"],
+        [f"{polls}, {one['requests_per_second']:.0f} woken a second: from publish to poll, p50 / p99 / max",
+         woken(one), "p50 ≤ 1 ms, p99 ≤ 20 ms"],
+        [f"the same, each message for 10 groups: {ten['requests_per_second']:.0f} woken a second",
+         woken(ten), "p99 ≤ 20 ms"],
+    ]
 
 
 def print_table(header: list[str], table: list[list[str]]) -> None:
@@ -177,6 +199,7 @@ def main() -> None:
         ["memory after the restart", f"{restart['resident_kib'] / 1024:.0f} MiB",
          "≤ 64 MiB + buffers"],
         ["memory after the load", f"{restart['loaded_kib'] / 1024:.0f} MiB", ""],
+        *parked_rows(work),
     ])
     print()
     for kib in (4, 1024):

@@ -58,11 +58,12 @@ start_echo() {
     exit 1
 }
 
-# Starts the broker and waits until it is ready; gives the milliseconds that took in $ready_ms.
+# Starts the broker on the data in this folder and waits until it is ready; gives the milliseconds that
+# took in $ready_ms.
 start_broker() {
-    local before
+    local data=$1 before
     before=$(date +%s%N)
-    GOQUEUE_LISTENERS_HTTP=127.0.0.1:$port GOQUEUE_BROKER_DATADIR=$work/data \
+    GOQUEUE_LISTENERS_HTTP=127.0.0.1:$port GOQUEUE_BROKER_DATADIR=$data \
         GOQUEUE_LOG_LEVEL=warn "$program" serve >>"$work/broker.log" 2>&1 &
     broker=$!
     processes+=("$broker")
@@ -94,7 +95,7 @@ kill "${processes[0]}"
 say "broker"
 port=$(free_port)
 broker_url=http://127.0.0.1:$port
-start_broker
+start_broker "$work/data"
 load=(--url "$broker_url" --duration "$duration")
 measure latency latency "${load[@]}" --topic idle
 measure publish_bulk publish "${load[@]}" --topic bulk --partitions 6 --connections 4 --batch 1000
@@ -128,10 +129,21 @@ loaded_kib=$(resident_kib)
 say "restart"
 kill "$broker"
 wait "$broker" || say "the broker's exit code was $?"
-start_broker
+start_broker "$work/data"
 curl -s "$broker_url/stats" >"$work/stats.json"
 printf '{"ready_ms": %s, "resident_kib": %s, "loaded_kib": %s}\n' \
     "$ready_ms" "$(resident_kib)" "$loaded_kib" >"$work/restart.json"
+
+# Each on a broker of its own, whose memory is theirs. First one group for each topic, so that a message
+# ends one poll; then ten.
+say "parked polls"
+for groups in 1 10; do
+    kill "$broker"
+    wait "$broker" || say "the broker's exit code was $?"
+    start_broker "$work/parked_$groups"
+    load=(--url "$broker_url" --pid "$broker" --idle 3s --duration 3s)
+    measure "parked_$groups" parked "${load[@]}" --topics $((100 / groups)) --rate $((500 / groups))
+done
 
 python3 bench/report.py "$work" | tee "$result"
 say "written to $result"

@@ -29,6 +29,8 @@ static const char usage_text[] =
     "  poll     join a group with one member a connection, poll and acknowledge,\n"
     "           until the topic is drained\n"
     "  latency  time from publish to a waiting poll, one message at a time\n"
+    "  parked   many members, each waiting in a long poll: memory and CPU time of the broker,\n"
+    "           and the time from publish to the one poll that waits for the message\n"
     "  get      GET --path, for comparison\n"
     "  echo     POST what publish would to --path, for comparison\n"
     "\n"
@@ -37,7 +39,7 @@ static const char usage_text[] =
     "  --topic NAME       [bench]\n"
     "  --group NAME       poll, latency [bench]\n"
     "  --partitions N     create the topic with N partitions first, unless it exists\n"
-    "  --connections N    each has one request under way [4]\n"
+    "  --connections N    each has one request under way [4; parked: 10000]\n"
     "  --threads N        of this program [1]\n"
     "  --batch N          messages a request [100; latency: 1]\n"
     "  --size BYTES       of a value [100]\n"
@@ -46,11 +48,16 @@ static const char usage_text[] =
     "  --warmup TIME      before measuring [1s; with --messages, poll and latency: 0s]\n"
     "  --messages N       stop after N, rounded up to whole requests\n"
     "  --rate R           requests a second, sent on time whether or not replies come;\n"
-    "                     latency counts from when a request was due [as fast as it goes]\n"
+    "                     latency counts from when a request was due [as fast as it goes; parked: "
+    "500]\n"
     "  --delay TIME       publish: of each message [none]\n"
     "  --hold             poll: acknowledge nothing, hold up to 100000 messages and do not leave\n"
     "  --single-ack       poll: one ack request a message instead of one a poll\n"
     "  --follow           poll: keep polling when the topic is drained\n"
+    "  --groups N         parked: over which the members are spread [100]\n"
+    "  --topics N         parked: over which the groups are spread [as many]\n"
+    "  --idle TIME        parked: nothing happens for so long, before the first message [5s]\n"
+    "  --pid PID          parked: the broker's, to be watched [not watched]\n"
     "  --path PATH        get, echo [/health]\n"
     "  --json             the result as JSON\n"
     "\n"
@@ -81,6 +88,15 @@ static bool parse_unsigned(const char *name, const char *text, unsigned min, uns
     if (!parse_number(name, text, min, max, &value))
         return false;
     *out = (unsigned)value;
+    return true;
+}
+
+static bool parse_pid(const char *text, pid_t *out)
+{
+    uint64_t value;
+    if (!parse_number("pid", text, 1, INT32_MAX, &value))
+        return false;
+    *out = (pid_t)value;
     return true;
 }
 
@@ -152,6 +168,10 @@ enum option_id {
     OPT_MESSAGES,
     OPT_RATE,
     OPT_PATH,
+    OPT_GROUPS,
+    OPT_TOPICS,
+    OPT_IDLE,
+    OPT_PID,
     OPT_DELAY,
     OPT_HOLD,
     OPT_SINGLE_ACK,
@@ -175,6 +195,10 @@ static const struct option long_options[] = {
     {"messages", required_argument, NULL, OPT_MESSAGES},
     {"rate", required_argument, NULL, OPT_RATE},
     {"path", required_argument, NULL, OPT_PATH},
+    {"groups", required_argument, NULL, OPT_GROUPS},
+    {"topics", required_argument, NULL, OPT_TOPICS},
+    {"idle", required_argument, NULL, OPT_IDLE},
+    {"pid", required_argument, NULL, OPT_PID},
     {"delay", required_argument, NULL, OPT_DELAY},
     {"hold", no_argument, NULL, OPT_HOLD},
     {"single-ack", no_argument, NULL, OPT_SINGLE_ACK},
@@ -216,6 +240,14 @@ static bool parse_option(struct bench_options *o, int option, const char *text)
         return parse_rate(text, &o->rate);
     case OPT_PATH:
         return parse_path(text, &o->path);
+    case OPT_GROUPS:
+        return parse_unsigned("groups", text, 1, CONNECTIONS_MAX, &o->groups);
+    case OPT_TOPICS:
+        return parse_unsigned("topics", text, 1, CONNECTIONS_MAX, &o->topics);
+    case OPT_IDLE:
+        return parse_time("idle", text, &o->idle_ns);
+    case OPT_PID:
+        return parse_pid(text, &o->pid);
     case OPT_DELAY:
         return parse_time("delay", text, &o->delay_ns);
     case OPT_HOLD:
@@ -234,7 +266,8 @@ static bool parse_option(struct bench_options *o, int option, const char *text)
 
 static bool parse_verb(struct bench_options *o, const char *text)
 {
-    static const char *const names[] = {"publish", "consume", "poll", "latency", "get", "echo"};
+    static const char *const names[] = {"publish", "consume", "poll",  "latency",
+                                        "get",     "echo",    "parked"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(text, names[i]) == 0) {
             o->verb = (enum bench_verb)i;
@@ -253,9 +286,35 @@ static bool fits(bool good, const char *problem)
     return good;
 }
 
+/* A topic has a partition for each member that a group can have. */
+static bool parked_settle(struct bench_options *o)
+{
+    const int64_t second_ns = 1000LL * 1000 * 1000;
+    if (o->connections == 0)
+        o->connections = CONNECTIONS_MAX;
+    if (o->groups == 0)
+        o->groups = o->connections < 100 ? 1 : 100;
+    if (o->topics == 0)
+        o->topics = o->groups;
+    if (o->rate == 0)
+        o->rate = 500;
+    if (o->duration_ns < 0)
+        o->duration_ns = 10 * second_ns;
+    if (o->idle_ns < 0)
+        o->idle_ns = 5 * second_ns;
+    o->partitions = (o->connections + o->groups - 1) / o->groups;
+    o->batch = 1;
+    return fits(o->duration_ns <= 40 * second_ns && o->idle_ns <= 40 * second_ns - o->duration_ns,
+                "a poll waits for a minute: --idle and --duration have 40 s together") &&
+           fits(o->groups % o->topics == 0, "every topic needs equally many groups") &&
+           fits(o->partitions <= 1024, "a group has at most 1024 members here: more --groups");
+}
+
 /* What is left open depends on the verb; then everything must fit together. */
 static bool options_settle(struct bench_options *o)
 {
+    if (o->verb == BENCH_PARKED)
+        return parked_settle(o);
     bool bounded = o->messages_max != UINT64_MAX;
     bool latency = o->verb == BENCH_LATENCY;
     bool reads = o->verb == BENCH_CONSUME || o->verb == BENCH_POLL;
@@ -292,6 +351,7 @@ static int options_parse(struct bench_options *o, int argc, char **argv)
         .size_bytes = 100,
         .duration_ns = -1,
         .warmup_ns = -1,
+        .idle_ns = -1,
         .messages_max = UINT64_MAX,
     };
     if (argc < 2) {
@@ -382,7 +442,7 @@ static bool setup(struct bench *bench)
     if (error != 0)
         bench_say_no_connection(&bench->target, error);
     bool ok = error == 0;
-    ok = ok && (o->partitions == 0 || setup_create(bench, &c));
+    ok = ok && (o->partitions == 0 || o->verb == BENCH_PARKED || setup_create(bench, &c));
     if (ok && c.close) {
         http_close(&c);
         ok = http_open(&c, &bench->target) == 0;
@@ -407,6 +467,8 @@ int cli_bench(int argc, char **argv)
     bool ran = setup(bench);
     if (ran && bench->options.verb == BENCH_LATENCY)
         ran = bench_run_latency(bench, result);
+    else if (ran && bench->options.verb == BENCH_PARKED)
+        ran = bench_run_parked(bench, result);
     else if (ran)
         ran = bench_run(bench, result);
     if (ran)

@@ -5,6 +5,8 @@
  *     bench_work.c     what each verb sends, and what it makes of the replies
  *     bench_json.c     finds what it needs in a reply, fast
  *     bench_latency.c  the end-to-end verb, which is not a hammer
+ *     bench_parked.c   many parked polls, which is none either
+ *     bench_process.c  memory and CPU time of the broker
  *     bench_report.c   the result, for people and as JSON
  *     bench_http.c     the HTTP client
  *
@@ -16,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "cli/bench_http.h"
 #include "std/buf.h"
@@ -28,6 +31,7 @@ enum bench_verb {
     BENCH_LATENCY,
     BENCH_GET,
     BENCH_ECHO,
+    BENCH_PARKED,
 };
 
 struct bench_options {
@@ -43,6 +47,10 @@ struct bench_options {
     unsigned size_bytes; /* of a value */
     unsigned keys;       /* distinct ones; 0: no keys */
     unsigned partitions; /* of the topic to create; 0: do not create */
+    unsigned groups;     /* parked */
+    unsigned topics;     /* parked: the groups are spread over them */
+    pid_t pid;           /* parked: the broker's, to be watched; 0: none */
+    int64_t idle_ns;     /* parked: for so long nothing happens */
     int64_t delay_ns;    /* publish: of each message; 0: none */
     int64_t duration_ns; /* INT64_MAX: until --messages are through */
     int64_t warmup_ns;
@@ -52,6 +60,16 @@ struct bench_options {
     bool hold;   /* poll: acknowledge nothing, and stay in the group */
     bool follow; /* poll: go on when the topic is drained */
     bool json;
+};
+
+/* What the broker uses; zeros without --pid. */
+struct parked_result {
+    unsigned polls;        /* that were parked at the same time */
+    uint64_t bytes_before; /* resident, before the members connected */
+    uint64_t bytes_joined; /* when all had joined */
+    uint64_t bytes_parked;
+    double idle_s; /* while nothing happened */
+    double idle_cpu_s;
 };
 
 struct bench_result {
@@ -68,9 +86,10 @@ struct bench_result {
     struct histogram latency;
     struct histogram ack_latency;
     struct histogram publish_latency; /* of the latency verb */
-    double elapsed_s;                 /* from first_ns to last_ns */
-    double run_s;                     /* the whole run, warm-up included */
-    double cpu_user_s;                /* of this process, during run_s */
+    struct parked_result parked;
+    double elapsed_s;  /* from first_ns to last_ns */
+    double run_s;      /* the whole run, warm-up included */
+    double cpu_user_s; /* of this process, during run_s */
     double cpu_system_s;
 };
 
@@ -161,6 +180,7 @@ bool json_next_string(struct span json, const char *key, size_t *from, struct sp
  * on stderr). */
 bool bench_run(struct bench *bench, struct bench_result *out);
 bool bench_run_latency(struct bench *bench, struct bench_result *out);
+bool bench_run_parked(struct bench *bench, struct bench_result *out);
 
 /* Notes an error; the first one's text is kept for the report. */
 void result_error(struct bench_result *r, uint64_t count, const char *fmt, ...)

@@ -25,6 +25,31 @@ static void put_latency(const char *name, const struct histogram *h)
            milliseconds(h, 0.999), milliseconds(h, 1));
 }
 
+static double bytes_each(const struct parked_result *p, uint64_t now)
+{
+    return p->polls == 0 ? 0 : ((double)now - (double)p->bytes_before) / p->polls;
+}
+
+static void put_parked(const struct parked_result *p)
+{
+    if (p->polls == 0)
+        return;
+    printf("  %-16s %u, %.0f bytes each, connection and member included (%.0f before the poll)\n",
+           "parked polls", p->polls, bytes_each(p, p->bytes_parked),
+           bytes_each(p, p->bytes_joined));
+    printf("  %-16s %.3f s of CPU time in %.1f s\n", "idle broker", p->idle_cpu_s, p->idle_s);
+}
+
+static json_t *parked_json(const struct parked_result *p)
+{
+    if (p->polls == 0)
+        return json_null();
+    return json_pack("{s:i, s:f, s:f, s:f, s:f}", "polls", (int)p->polls, "bytes_each",
+                     bytes_each(p, p->bytes_parked), "bytes_each_joined",
+                     bytes_each(p, p->bytes_joined), "idle_seconds", p->idle_s, "idle_cpu_seconds",
+                     p->idle_cpu_s);
+}
+
 static void report_text(const struct bench *bench, const struct bench_result *r)
 {
     const struct bench_options *o = &bench->options;
@@ -41,6 +66,7 @@ static void report_text(const struct bench *bench, const struct bench_result *r)
         printf("  %-16s %.0f  (%" PRIu64 " in all)\n", "messages/s",
                per_second(r->messages, r->elapsed_s), r->messages);
     printf("  %-16s %.1f  (HTTP bodies)\n", "MB/s", 1e-6 * per_second(r->bytes, r->elapsed_s));
+    put_parked(&r->parked);
     put_latency("latency", &r->latency);
     put_latency("publish latency", &r->publish_latency);
     if (r->ack_requests > 0)
@@ -87,6 +113,7 @@ static void report_json(const struct bench *bench, const struct bench_result *r)
     json_object_set_new(json, "latency_ms", latency_json(&r->latency));
     json_object_set_new(json, "ack_latency_ms", latency_json(&r->ack_latency));
     json_object_set_new(json, "publish_latency_ms", latency_json(&r->publish_latency));
+    json_object_set_new(json, "parked", parked_json(&r->parked));
     if (r->errors > 0)
         json_object_set_new(json, "first_error", json_string(r->first_error));
     json_object_update_new(json, json_pack("{s:f, s:f, s:f}", "run_seconds", r->run_s,

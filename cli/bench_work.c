@@ -129,6 +129,8 @@ void client_init(struct client *c, const struct bench *bench, unsigned number)
         c->phase = PHASE_JOIN;
         c->ack_end = alloc_array(o->batch, sizeof *c->ack_end);
         break;
+    case BENCH_PARKED:
+        break; /* has its own */
     }
 }
 
@@ -424,6 +426,8 @@ bool work_reply(struct bench *bench, struct client *c, bool counted, struct benc
         r->messages += counted ? bench->options.batch : 0;
         r->bytes += counted ? c->body_size : 0;
         return true;
+    case BENCH_PARKED:
+        break;
     }
     return true;
 }

@@ -74,6 +74,11 @@ static void request_free(struct request *r)
     free(r);
 }
 
+static const void *arena_keep(struct arena *arena, const void *data, size_t size)
+{
+    return arena_copy(arena, span_of(data, size)).data;
+}
+
 /* libmicrohttpd's first call for a request: the target as it came. What is wrong with it is
  * answered later, when the headers are in. */
 void *connection_on_target(void *user, const char *uri, struct MHD_Connection *connection)
@@ -84,14 +89,15 @@ void *connection_on_target(void *user, const char *uri, struct MHD_Connection *c
     r->peer = context != NULL ? context->socket_context : NULL;
     if (r->peer != NULL)
         r->peer->pending = r;
-    struct target target;
+    struct target target; /* has room for the longest: the request keeps what there is */
     struct span raw = arena_copy(&r->op.arena, span_text(uri));
     enum status st = target_parse(raw, &r->op.arena, &target);
     if (st == ST_OK) {
         r->query_count = target.query_count;
-        memcpy(r->query, target.query, target.query_count * sizeof target.query[0]);
+        r->query = arena_keep(&r->op.arena, target.query, target.query_count * sizeof *r->query);
         r->segment_count = target.segment_count;
-        memcpy(r->segments, target.segments, target.segment_count * sizeof target.segments[0]);
+        r->segments =
+            arena_keep(&r->op.arena, target.segments, target.segment_count * sizeof *r->segments);
         return r;
     }
     r->refused = st;
@@ -400,12 +406,14 @@ void connection_on_change(void *user, struct MHD_Connection *connection, void **
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        atomic_fetch_add(&s->acceptor.open, 1);
         *context = peers_add(&s->peers, info->connect_fd, clock_mono_us() + s->head_timeout_us);
     } else {
         struct peer *peer = *context;
         if (peer->pending != NULL) /* the head was refused: nobody was told of its end */
             request_free(peer->pending);
         peers_remove(&s->peers, peer);
+        atomic_fetch_sub(&s->acceptor.open, 1);
         *context = NULL;
     }
 }

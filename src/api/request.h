@@ -50,7 +50,7 @@ struct request {
     enum method method;
     const struct route *route;
     struct span params[PARAMS_MAX]; /* decoded path parameters, in the order of the pattern */
-    struct query_arg query[QUERY_ARGS_MAX];
+    const struct query_arg *query;  /* in the arena */
     uint32_t query_count;
     struct span scope; /* the tenant's prefix "acme/"; empty: the default tenant */
     char id[REQUEST_ID_SIZE_MAX + 1];
@@ -83,7 +83,7 @@ struct request {
     bool close;              /* the connection, after the reply */
     unsigned framings;       /* headers that say where the body ends; more than one is an attack */
     uint64_t announced_size; /* Content-Length */
-    struct span segments[SEGMENTS_MAX]; /* the decoded path */
+    const struct span *segments; /* the decoded path, in the arena */
     uint32_t segment_count;
     unsigned allow; /* of a 405: bits 1 << enum method */
 };

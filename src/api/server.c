@@ -1,14 +1,10 @@
 #include "api/server.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <poll.h>
-#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "api/server_state.h"
@@ -18,11 +14,11 @@
 #include "std/clock.h"
 
 enum {
-    CONNECTION_MEMORY = 16 * 1024, /* libmicrohttpd clears all of it after each request */
-    LISTEN_BACKLOG = 1024,
+    CONNECTION_MEMORY =
+        14 * 1024, /* libmicrohttpd touches all of it: most of what a parked poll costs */
     THREADS_MAX = 64,
+    ON_THE_WAY_MAX = 64, /* connections that no thread has counted yet */
     DRAIN_STEP_MS = 5,
-    ACCEPT_PAUSE_MS = 10,
 };
 
 #define DRAIN_UNFINISHED_US 1000000LL /* for requests that are still being sent */
@@ -31,7 +27,7 @@ enum {
 
 uint16_t server_port(const struct server *s)
 {
-    return s->port;
+    return s->acceptor.port;
 }
 
 int64_t server_start_us(const struct server *s)
@@ -44,84 +40,6 @@ void server_sweep(struct server *s)
     uint32_t closed = peers_sweep(&s->peers, clock_mono_us());
     if (closed > 0)
         log_line(LOG_INFO, "slow_requests_closed", "connections=%u", closed);
-}
-
-static enum status open_listener(const struct config *config, int *out_fd, uint16_t *out_port,
-                                 char *problem, size_t problem_size)
-{
-    char port[8];
-    (void)snprintf(port, sizeof port, "%u", config->listen_port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    int failed = getaddrinfo(config->listen_host, port, &hints, &found);
-    if (failed != 0) {
-        (void)snprintf(problem, problem_size, "cannot listen on %s: %s", config->http_listen,
-                       gai_strerror(failed));
-        return ST_IO;
-    }
-    const int on = 1;
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-              bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, LISTEN_BACKLOG) == 0;
-    union {
-        struct sockaddr_in6 v6;
-        struct sockaddr_in v4;
-        struct sockaddr any;
-    } bound = {0};
-    socklen_t size = sizeof bound;
-    ok = ok && getsockname(fd, &bound.any, &size) == 0;
-    const int error = errno;
-    freeaddrinfo(found);
-    if (!ok) {
-        (void)snprintf(problem, problem_size, "cannot listen on %s: %s%s", config->http_listen,
-                       strerror(error), /* NOLINT(concurrency-mt-unsafe): glibc's is safe */
-                       error == EADDRINUSE ? " (is another broker running there?)" : "");
-        if (fd >= 0)
-            (void)close(fd);
-        return ST_IO;
-    }
-    *out_fd = fd;
-    *out_port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
-    return ST_OK;
-}
-
-/* Connections are accepted here and dealt out by turns: left to themselves, the first thread to
- * wake takes all that are waiting, and one core does the work of two. */
-static void *acceptor_main(void *user)
-{
-    struct server *s = user;
-    (void)pthread_setname_np(pthread_self(), "acceptor");
-    struct pollfd fds[] = {{.fd = s->listen_fd, .events = POLLIN},
-                           {.fd = s->stop_fd, .events = POLLIN}};
-    while (poll(fds, 2, -1) >= 0 || errno == EINTR) {
-        if (fds[1].revents != 0)
-            break;
-        struct sockaddr_storage address;
-        socklen_t size = sizeof address;
-        int fd =
-            accept4(s->listen_fd, (struct sockaddr *)&address, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-                (void)usleep(ACCEPT_PAUSE_MS * 1000); /* until one is closed */
-            continue;
-        }
-        /* Over the limit of connections the library closes it. */
-        (void)MHD_add_connection(s->daemon, fd, (struct sockaddr *)&address, size);
-    }
-    return NULL;
-}
-
-static void acceptor_stop(struct server *s)
-{
-    if (s->stop_fd < 0)
-        return;
-    const uint64_t one = 1;
-    CHECK(write(s->stop_fd, &one, sizeof one) == (ssize_t)sizeof one);
-    CHECK(pthread_join(s->acceptor, NULL) == 0);
-    (void)close(s->stop_fd);
-    (void)close(s->listen_fd);
-    s->stop_fd = -1;
-    s->listen_fd = -1;
 }
 
 static struct MHD_Daemon *start_daemon(struct server *s)
@@ -141,10 +59,9 @@ static struct MHD_Daemon *start_daemon(struct server *s)
         MHD_OPTION_URI_LOG_CALLBACK, connection_on_target, s, MHD_OPTION_UNESCAPE_CALLBACK,
         connection_keep_escapes, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_on_change, s,
         MHD_OPTION_NOTIFY_COMPLETED, connection_on_completed, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)s->config->connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)(s->config->idle_timeout_ns / 1000000000), MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT, s->acceptor.limit + ON_THE_WAY_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(s->config->idle_timeout_ns / 1000000000),
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
 }
 
 enum status server_start(const struct config *config, struct shard *shard, struct server **out,
@@ -157,7 +74,7 @@ enum status server_start(const struct config *config, struct shard *shard, struc
     s->start_us = clock_mono_us();
     s->head_timeout_us = config->idle_timeout_ns / 1000;
     peers_init(&s->peers);
-    if (open_listener(config, &s->listen_fd, &s->port, problem, problem_size) != ST_OK) {
+    if (acceptor_open(&s->acceptor, config, problem, problem_size) != ST_OK) {
         peers_fini(&s->peers);
         free(s);
         return ST_IO;
@@ -170,15 +87,13 @@ enum status server_start(const struct config *config, struct shard *shard, struc
     if (s->daemon == NULL) {
         (void)snprintf(problem, problem_size, "cannot start the HTTP threads: %s",
                        strerror(errno)); /* NOLINT(concurrency-mt-unsafe): as above */
-        (void)close(s->listen_fd);
+        acceptor_stop(&s->acceptor);
         metrics_free(s->metrics);
         peers_fini(&s->peers);
         free(s);
         return ST_IO;
     }
-    s->stop_fd = eventfd(0, EFD_CLOEXEC);
-    CHECK(s->stop_fd >= 0);
-    CHECK(pthread_create(&s->acceptor, NULL, acceptor_main, s) == 0);
+    acceptor_start(&s->acceptor, s->daemon);
     *out = s;
     return ST_OK;
 }
@@ -186,7 +101,7 @@ enum status server_start(const struct config *config, struct shard *shard, struc
 void server_drain(struct server *s)
 {
     atomic_store(&s->draining, true);
-    acceptor_stop(s);
+    acceptor_stop(&s->acceptor);
 }
 
 bool server_stop(struct server *s)
@@ -210,7 +125,7 @@ bool server_stop(struct server *s)
         return false; /* the library aborts when it is stopped with suspended connections */
     MHD_stop_daemon(s->daemon);
     peers_fini(&s->peers);
-    CHECK(s->stop_fd < 0); /* drained before */
+    CHECK(s->acceptor.stop_fd < 0); /* drained before */
     metrics_free(s->metrics);
     free(s);
     return true;

@@ -1,10 +1,10 @@
 /* HTTP in, HTTP out: libmicrohttpd, one epoll thread a core. A request that waits suspends its
  * connection and is resumed by its op's done().
  *
- * Bounds: connections, header size (about 16 KiB), body sizes (config), idle time, and
- * the time in which a request must have come: a byte now and then does not keep it open. Every
- * reply is JSON but /metrics. What is not even HTTP is answered by libmicrohttpd itself and the
- * connection closed. */
+ * Bounds: connections, header size (14 KiB with what the library needs for them), body sizes
+ * (config), idle time, and the time in which a request must have come: a byte now and then does not
+ * keep it open. Every reply is JSON but /metrics. What is not even HTTP is answered by
+ * libmicrohttpd itself and the connection closed. */
 #ifndef API_SERVER_H
 #define API_SERVER_H
 

@@ -6,6 +6,7 @@
 #include <microhttpd.h>
 #include <stdatomic.h>
 
+#include "api/acceptor.h"
 #include "api/peers.h"
 #include "api/server.h"
 #include "node/metrics.h"
@@ -16,10 +17,7 @@ struct server {
     struct MHD_Daemon *daemon;
     struct metrics *metrics;
     struct peers peers;
-    int listen_fd;
-    int stop_fd; /* tells the acceptor to end */
-    pthread_t acceptor;
-    uint16_t port;
+    struct acceptor acceptor;
     int64_t start_us;
     int64_t head_timeout_us; /* from connecting or the last reply to the end of the headers */
     atomic_bool draining;

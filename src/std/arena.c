@@ -6,13 +6,14 @@
 #include "std/alloc.h"
 #include "std/check.h"
 
-enum { CHUNK_SIZE = 4096 };
-
 struct arena_chunk {
     struct arena_chunk *next;
     size_t size;
     alignas(max_align_t) uint8_t data[];
 };
+
+/* The first is small: most requests need no more, and a parked one keeps it for a minute. */
+enum { FIRST_CHUNK_SIZE = 1024 - sizeof(struct arena_chunk), CHUNK_SIZE = 4096 };
 
 static void chunk_push(struct arena *a, size_t size)
 {
@@ -43,7 +44,7 @@ void arena_clear(struct arena *a)
     struct arena_chunk *kept = NULL;
     while (a->head != NULL) {
         struct arena_chunk *next = a->head->next;
-        if (kept == NULL && a->head->size == CHUNK_SIZE)
+        if (kept == NULL && a->head->size <= CHUNK_SIZE) /* the newest such is the largest */
             kept = a->head;
         else
             free(a->head);
@@ -60,8 +61,10 @@ void *arena_alloc(struct arena *a, size_t size_bytes)
     const size_t align = alignof(max_align_t);
     CHECK(size_bytes <= SIZE_MAX - align);
     size_t size = (size_bytes + align - 1) / align * align;
-    if (a->head == NULL || size > a->head->size - a->used)
-        chunk_push(a, size > CHUNK_SIZE ? size : CHUNK_SIZE);
+    if (a->head == NULL || size > a->head->size - a->used) {
+        const size_t usual = a->head == NULL ? FIRST_CHUNK_SIZE : CHUNK_SIZE;
+        chunk_push(a, size > usual ? size : usual);
+    }
     void *p = a->head->data + a->used;
     a->used += size;
     return size == 0 ? p : memset(p, 0, size);
