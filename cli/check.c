@@ -111,7 +111,7 @@ static void check_partition(struct check *c, const struct partition *partition)
 static void check_topic(void *user, struct topic *topic)
 {
     for (uint32_t i = 0; i < topic->partition_count; i++)
-        check_partition(user, &topic->partitions[i]);
+        check_partition(user, topic->partitions[i]);
 }
 
 static void count_topic(void *user, struct topic *topic)

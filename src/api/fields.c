@@ -7,6 +7,9 @@
 #include "api/reply.h"
 #include "std/duration.h"
 #include "std/json_scan.h"
+#include "std/timestamp.h"
+
+enum { PARTITION_DIGITS_MAX = 9 };
 
 void fields_problem(struct fields *f, const char *fmt, ...)
 {
@@ -152,6 +155,17 @@ bool fields_duration(struct fields *f, const char *name, int64_t lowest_us, int6
     return true;
 }
 
+bool fields_time(struct fields *f, const char *name, bool required, int64_t *out_us)
+{
+    struct span text;
+    if (!fields_string(f, name, required, &text))
+        return false;
+    if (timestamp_parse(text, out_us))
+        return true;
+    fields_problem(f, "%s: must be a timestamp such as 2006-01-02T15:04:05Z", name);
+    return false;
+}
+
 bool fields_array(struct fields *f, const char *name, bool required, json_t **out)
 {
     json_t *value = get_typed(f, name, required, JSON_ARRAY, "an array");
@@ -166,6 +180,21 @@ bool fields_object(struct fields *f, const char *name, bool required, json_t **o
     json_t *value = get_typed(f, name, required, JSON_OBJECT, "an object");
     if (value == NULL)
         return false;
+    *out = value;
+    return true;
+}
+
+bool fields_partition_name(const char *name, uint32_t *out)
+{
+    const size_t size = strlen(name);
+    if (size == 0 || size > PARTITION_DIGITS_MAX)
+        return false;
+    uint32_t value = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (name[i] < '0' || name[i] > '9')
+            return false;
+        value = value * 10 + (uint32_t)(name[i] - '0');
+    }
     *out = value;
     return true;
 }

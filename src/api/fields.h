@@ -34,8 +34,11 @@ bool fields_int(struct fields *f, const char *name, bool required, int64_t lowes
                 int64_t *out);
 bool fields_duration(struct fields *f, const char *name, int64_t lowest_us, int64_t highest_us,
                      int64_t *out_us);
+bool fields_time(struct fields *f, const char *name, bool required, int64_t *out_us);
 bool fields_array(struct fields *f, const char *name, bool required, json_t **out);
 bool fields_object(struct fields *f, const char *name, bool required, json_t **out);
 struct span fields_text_of(const json_t *string);
+/* A partition as the name of a member: digits. False: it is none. */
+bool fields_partition_name(const char *name, uint32_t *out);
 
 #endif

@@ -185,7 +185,7 @@ static uint64_t generation_of(const struct group_info *g)
 
 static uint64_t rebalances_of(const struct group_info *g)
 {
-    return g->rebalance_count;
+    return g->rebalances.total;
 }
 
 static void write_each_group(struct scrape *s, const char *name, const char *type, const char *help,
@@ -203,7 +203,7 @@ static uint64_t position_of(const struct offset_info *o)
 
 static uint64_t lag_of(const struct offset_info *o)
 {
-    return o->next_offset > o->offset ? o->next_offset - o->offset : 0;
+    return o->lag;
 }
 
 static void write_each_offset(struct scrape *s, const char *name, const char *help,
@@ -236,8 +236,8 @@ static void write_groups(struct scrape *s)
                      "Rebalances since the group was created.", rebalances_of);
     write_each_offset(s, "goqueue_consumer_committed_offset",
                       "Next offset of the partition that the group has not finished.", position_of);
-    write_each_offset(s, "goqueue_consumer_lag", "Messages behind the group's committed offset.",
-                      lag_of);
+    write_each_offset(s, "goqueue_consumer_lag",
+                      "Visible messages of the partition that the group has not finished.", lag_of);
 }
 
 static void write_delivery(struct exposition *e, const struct delivery_stats *d)
@@ -246,6 +246,8 @@ static void write_delivery(struct exposition *e, const struct delivery_stats *d)
               d->in_flight);
     write_one(e, "goqueue_broker_parked_polls", "gauge", "Polls that wait for messages.",
               d->parked_polls);
+    write_one(e, "goqueue_broker_held_back_messages", "gauge",
+              "Messages that wait for another one of their key.", d->held_back);
     write_one(e, "goqueue_broker_leases_total", "counter", "Messages leased to members.",
               d->leases_total);
     write_one(e, "goqueue_broker_leases_expired_total", "counter",

@@ -3,13 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "api/fields.h"
+#include "api/member_body.h"
 #include "api/reply.h"
 #include "api/request.h"
 #include "api/route.h"
 #include "std/clock.h"
 
-enum { ENTRIES_MAX = 65536, PARTITION_DIGITS_MAX = 9 };
+enum { ENTRIES_MAX = 65536 };
 
 /* The entries of a commit while they are read. */
 struct offsets_reading {
@@ -71,21 +71,6 @@ void on_offsets_get(struct request *r)
     request_submit_query(r, query, then_offsets);
 }
 
-static bool read_partition_key(const char *key, uint32_t *out)
-{
-    size_t size = strlen(key);
-    if (size == 0 || size > PARTITION_DIGITS_MAX)
-        return false;
-    uint32_t value = 0;
-    for (size_t i = 0; i < size; i++) {
-        if (key[i] < '0' || key[i] > '9')
-            return false;
-        value = value * 10 + (uint32_t)(key[i] - '0');
-    }
-    *out = value;
-    return true;
-}
-
 static void add_entry(struct offsets_reading *in, struct span topic, uint32_t partition,
                       const json_t *offset)
 {
@@ -124,7 +109,7 @@ static void read_map(struct offsets_reading *in, json_t *offsets)
         json_object_foreach(partitions, key, offset)
         {
             uint32_t partition;
-            if (!read_partition_key(key, &partition)) {
+            if (!fields_partition_name(key, &partition)) {
                 fields_problem(in->f, "offsets: a partition must be a number from 0 on");
                 return;
             }
@@ -213,23 +198,18 @@ static char *copy_offsets(struct fields *f)
 
 void on_offsets_commit(struct request *r)
 {
-    struct command cmd = {.type = COMMAND_OFFSETS_COMMIT, .offsets_commit = {.generation = -1}};
+    struct command cmd = {.type = COMMAND_OFFSETS_COMMIT};
     struct command_offsets_commit *commit = &cmd.offsets_commit;
     struct fields f;
-    struct span member_id = {0};
     if (!request_group_param(r, 0, &commit->group))
         return;
     fields_init(&f, r, false);
     struct offsets_reading in = {.f = &f};
-    if (fields_string(&f, "member_id", true, &member_id) &&
-        (member_id.size == 0 || member_id.size > MEMBER_ID_SIZE_MAX))
-        fields_problem(&f, "member_id: must be 1 to %d bytes", MEMBER_ID_SIZE_MAX);
-    (void)fields_int(&f, "generation", false, 0, INT64_MAX, &commit->generation);
+    member_body_identity(&f, &commit->member_id, &commit->generation);
     read_offsets(&in);
     if (fields_reply(&f))
         return;
     r->state = copy_offsets(&f);
-    commit->member_id = arena_copy(&r->op.arena, member_id);
     commit->entries = in.entries;
     commit->entry_count = in.count;
     fields_fini(&f);

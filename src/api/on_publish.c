@@ -22,6 +22,7 @@ enum {
 struct publishing {
     struct span topic; /* qualified */
     struct publish_plan plan;
+    bool guessed;          /* the topic is as this thread remembers it */
     unsigned stale_count;  /* how often the topic was not what it had been */
     unsigned full_count;   /* how often there was less room for delayed messages than needed */
     uint64_t delayed_room; /* UINT64_MAX: not known, so enough */
@@ -151,6 +152,8 @@ static void build(struct request *r, struct publish_target target)
                                            &r->op.record, &p->plan);
     if (st != ST_OK) {
         reply_error(r, ST_PAYLOAD_TOO_LARGE);
+    } else if (p->guessed && p->plan.misplaced_count > 0) {
+        resolve(r); /* it may have more partitions by now */
     } else if (p->plan.stored_count == 0) {
         count_published(r);
         reply_results(r, &p->plan, &(struct result_publish){0});
@@ -217,7 +220,8 @@ static void then_resolved(struct request *r)
 
 static void resolve(struct request *r)
 {
-    const struct publishing *p = r->state;
+    struct publishing *p = r->state;
+    p->guessed = false;
     r->op.result = (struct result){0};
     request_submit_query(r, (struct query){.type = QUERY_RESOLVE, .name = p->topic}, then_resolved);
 }
@@ -234,6 +238,7 @@ void on_publish(struct request *r)
     p->topic = topic;
     p->delayed_room = UINT64_MAX;
     const struct topic_known *known = topic_cache_find(scratch_get()->topics, p->topic);
+    p->guessed = known != NULL;
     if (known != NULL)
         build(r, (struct publish_target){.topic_id = known->id,
                                          .partition_count = known->partition_count});

@@ -71,6 +71,7 @@ static void judge_message(struct publish_message *m, const struct publish_target
     const uint32_t count = target->partition_count;
     if (m->has_partition && (m->partition < 0 || m->partition >= count)) {
         refuse(m, arena, "partition %" PRId64 " is not in 0..%" PRIu32, m->partition, count - 1);
+        plan->misplaced_count++;
         return;
     }
     if (m->delay_us == 0 && m->deliver_at_us == 0)

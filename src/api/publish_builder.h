@@ -40,9 +40,10 @@ struct publish_outcome {   /* one a message */
 struct publish_plan {
     struct publish_outcome *outcomes; /* in order of the request; in the request's arena */
     uint32_t count;
-    uint32_t stored_count;  /* 0: there is no command */
-    uint32_t no_room_count; /* delayed messages that are not stored for want of room */
-    uint64_t stored_bytes;  /* of their keys, values and headers */
+    uint32_t stored_count;    /* 0: there is no command */
+    uint32_t no_room_count;   /* delayed messages that are not stored for want of room */
+    uint32_t misplaced_count; /* messages for a partition that the topic has not */
+    uint64_t stored_bytes;    /* of their keys, values and headers */
 };
 
 void publish_builder_init(struct publish_builder *b); /* pair: publish_builder_fini */

@@ -7,19 +7,17 @@
 #include "std/wire.h"
 
 enum {
-    VERSION_MAX = 2,
     AT_TIME = 8,
     /* The least that one of them takes, so that a count is never trusted beyond the bytes. */
-    JOINER_SIZE_MIN = 2 + 2 + 4 + 8 + 8 + 4 + 1 + 1, /* in version 1 */
-    TOPIC_NAME_SIZE_MIN = 2 + 1,
     ACK_ENTRY_SIZE = 4 + 4 + 8,
-    OFFSET_ENTRY_SIZE_MIN = TOPIC_NAME_SIZE_MIN + 4 + 8,
 };
 
 /* What is written; older versions are read. */
 static uint16_t version_of(enum command_type type)
 {
-    return type == COMMAND_TOPIC_CREATE || type == COMMAND_GROUP_JOIN ? VERSION_MAX : 1;
+    if (type == COMMAND_GROUP_JOIN)
+        return 3;
+    return type == COMMAND_TOPIC_CREATE ? 2 : 1;
 }
 
 struct span qualified_name_decode(struct wire_reader *r)
@@ -27,11 +25,6 @@ struct span qualified_name_decode(struct wire_reader *r)
     struct span name = wire_get_string(r, 1, QUALIFIED_NAME_SIZE_MAX);
     wire_expect(r, name.size == 0 || memchr(name.data, 0, name.size) == NULL);
     return name;
-}
-
-static struct span get_member_id(struct wire_reader *r)
-{
-    return wire_get_string(r, 1, MEMBER_ID_SIZE_MAX);
 }
 
 void topic_settings_encode(const struct topic_settings *s, struct buf *out)
@@ -92,6 +85,21 @@ void decode_topic_delete(struct wire_reader *r, struct arena *arena,
 {
     (void)arena;
     out->name = qualified_name_decode(r);
+}
+
+void encode_topic_add_partitions(const struct command_topic_add_partitions *c, struct buf *out)
+{
+    wire_put_string(out, c->name);
+    wire_put_u32(out, c->partition_count);
+}
+
+void decode_topic_add_partitions(struct wire_reader *r, struct arena *arena,
+                                 struct command_topic_add_partitions *out)
+{
+    (void)arena;
+    out->name = qualified_name_decode(r);
+    out->partition_count = wire_get_u32(r);
+    wire_expect(r, out->partition_count >= 1 && out->partition_count <= PARTITIONS_MAX);
 }
 
 void encode_publish(const struct command_publish *c, struct buf *out)
@@ -158,82 +166,6 @@ void decode_publish(struct wire_reader *r, struct arena *arena, struct command_p
     wire_expect(r, messages <= MESSAGES_PER_PUBLISH_MAX && out->keyless_count <= messages);
 }
 
-static void encode_joiner(const struct joiner *j, struct buf *out)
-{
-    wire_put_string(out, j->member_id);
-    wire_put_string(out, j->client_id);
-    wire_put_u32(out, j->topic_count);
-    for (uint32_t i = 0; i < j->topic_count; i++)
-        wire_put_string(out, j->topics[i]);
-    wire_put_i64(out, j->session_us);
-    wire_put_i64(out, j->visibility_us);
-    wire_put_u32(out, j->in_flight_max);
-    wire_put_u8(out, j->rejoin);
-    wire_put_u8(out, j->from_latest);
-    wire_put_u32(out, j->deliveries_max);
-}
-
-static void decode_joiner(struct wire_reader *r, struct arena *arena, struct joiner *out)
-{
-    out->member_id = get_member_id(r);
-    out->client_id = wire_get_string(r, 1, NAME_SIZE_MAX);
-    out->topic_count = wire_get_count(r, 1, TOPICS_PER_MEMBER_MAX, TOPIC_NAME_SIZE_MIN);
-    out->topics = arena_array(arena, out->topic_count, sizeof *out->topics);
-    for (uint32_t i = 0; i < out->topic_count; i++)
-        out->topics[i] = qualified_name_decode(r);
-    out->session_us = wire_get_i64(r);
-    out->visibility_us = wire_get_i64(r);
-    out->in_flight_max = wire_get_u32(r);
-    out->rejoin = wire_get_bool(r);
-    out->from_latest = wire_get_bool(r);
-    out->deliveries_max = r->version > 1 ? wire_get_u32(r) : 0;
-    wire_expect(r, out->session_us >= 1 && out->visibility_us >= 0 && out->in_flight_max >= 1);
-}
-
-void encode_group_join(const struct command_group_join *c, struct buf *out)
-{
-    wire_put_string(out, c->group);
-    wire_put_u32(out, c->joiner_count);
-    for (uint32_t i = 0; i < c->joiner_count; i++)
-        encode_joiner(&c->joiners[i], out);
-}
-
-void decode_group_join(struct wire_reader *r, struct arena *arena, struct command_group_join *out)
-{
-    out->group = qualified_name_decode(r);
-    out->joiner_count = wire_get_count(r, 1, MEMBERS_PER_GROUP_MAX, JOINER_SIZE_MIN);
-    out->joiners = arena_array(arena, out->joiner_count, sizeof *out->joiners);
-    for (uint32_t i = 0; i < out->joiner_count && wire_ok(r); i++)
-        decode_joiner(r, arena, &out->joiners[i]);
-}
-
-void encode_group_leave(const struct command_group_leave *c, struct buf *out)
-{
-    wire_put_string(out, c->group);
-    wire_put_string(out, c->member_id);
-    wire_put_u8(out, (uint8_t)c->reason);
-}
-
-void decode_group_leave(struct wire_reader *r, struct arena *arena, struct command_group_leave *out)
-{
-    (void)arena;
-    out->group = qualified_name_decode(r);
-    out->member_id = get_member_id(r);
-    out->reason = wire_get_bool(r) ? LEAVE_SESSION_EXPIRED : LEAVE_ASKED;
-}
-
-void encode_group_delete(const struct command_group_delete *c, struct buf *out)
-{
-    wire_put_string(out, c->group);
-}
-
-void decode_group_delete(struct wire_reader *r, struct arena *arena,
-                         struct command_group_delete *out)
-{
-    (void)arena;
-    out->group = qualified_name_decode(r);
-}
-
 void encode_ack(const struct command_ack *c, struct buf *out)
 {
     wire_put_u32(out, c->group_id);
@@ -254,35 +186,6 @@ void decode_ack(struct wire_reader *r, struct arena *arena, struct command_ack *
         out->entries[i].topic_id = wire_get_u32(r);
         out->entries[i].partition = wire_get_u32(r);
         out->entries[i].offset = wire_get_u64(r);
-    }
-}
-
-void encode_offsets_commit(const struct command_offsets_commit *c, struct buf *out)
-{
-    wire_put_string(out, c->group);
-    wire_put_string(out, c->member_id);
-    wire_put_i64(out, c->generation);
-    wire_put_u32(out, c->entry_count);
-    for (uint32_t i = 0; i < c->entry_count; i++) {
-        wire_put_string(out, c->entries[i].topic);
-        wire_put_u32(out, c->entries[i].partition);
-        wire_put_u64(out, c->entries[i].offset);
-    }
-}
-
-void decode_offsets_commit(struct wire_reader *r, struct arena *arena,
-                           struct command_offsets_commit *out)
-{
-    out->group = qualified_name_decode(r);
-    out->member_id = get_member_id(r);
-    out->generation = wire_get_i64(r);
-    out->entry_count = wire_get_count(r, 1, OFFSETS_PER_COMMIT_MAX, OFFSET_ENTRY_SIZE_MIN);
-    out->entries = arena_array(arena, out->entry_count, sizeof *out->entries);
-    for (uint32_t i = 0; i < out->entry_count && wire_ok(r); i++) {
-        out->entries[i].topic = qualified_name_decode(r);
-        out->entries[i].partition = wire_get_u32(r);
-        out->entries[i].offset = wire_get_u64(r);
-        wire_expect(r, out->entries[i].offset <= OFFSET_MAX);
     }
 }
 

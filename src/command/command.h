@@ -27,6 +27,7 @@ enum {
     MEMBERS_PER_GROUP_MAX = 4096,
     ACKS_PER_COMMAND_MAX = 1000,
     OFFSETS_PER_COMMIT_MAX = TOPICS_PER_MEMBER_MAX * PARTITIONS_MAX,
+    REVOKED_PER_COMMAND_MAX = OFFSETS_PER_COMMIT_MAX,
     TOPICS_MAX = 100000, /* of all tenants; beyond: ST_QUOTA_EXCEEDED, as for the next two */
     PARTITIONS_TOTAL_MAX = 1000000,
     GROUPS_MAX = 100000,
@@ -52,6 +53,13 @@ enum command_type {
 };
 
 enum cleanup_policy { CLEANUP_DELETE = 0, CLEANUP_COMPACT = 1 };
+
+/* How a group gets messages with keys. */
+enum ordering {
+    ORDERING_UNSET = 0, /* of a joiner: the group's stays as it is */
+    ORDERING_NONE = 1,
+    ORDERING_KEY = 2 /* one message of a key at a time, until it is done */
+};
 
 enum priority_mode {
     PRIORITY_STRICT = 0,   /* a lane is empty before a lower one is looked at */
@@ -94,6 +102,12 @@ struct command_topic_delete {
     struct span name;
 };
 
+/* Keys hash over the new count from now on; groups that subscribe to the topic rebalance. */
+struct command_topic_add_partitions {
+    struct span name;
+    uint32_t partition_count; /* the new total, 1..PARTITIONS_MAX */
+};
+
 /* The messages of one request, already grouped into record batches (record_batch.h) in the order in
  * which they are to be appended. Keyless messages are placed at apply: batch entry with slot s >= 0
  * goes to partition (topic.round_robin + s) % partition_count, then the counter rises by
@@ -125,6 +139,8 @@ struct joiner {
     uint32_t deliveries_max; /* 0: each topic's own */
     bool rejoin;             /* must be a member already, else ST_MEMBER_NOT_FOUND */
     bool from_latest;        /* where partitions without a position start */
+    bool cooperative;        /* it is asked before a partition is taken from it */
+    enum ordering ordering;  /* of the whole group from now on */
 };
 
 struct command_group_join { /* creates the group; all joiners of one command share a generation */
@@ -143,6 +159,23 @@ struct command_group_leave {
 
 struct command_group_delete {
     struct span group;
+};
+
+struct revoked_entry {
+    struct span topic; /* qualified */
+    uint32_t partition;
+};
+
+/* A cooperative member has let go of partitions that it was asked for; or (`expired`, without
+ * member and entries) the time to do so has passed for some of the group's. What is not asked for
+ * is passed over. */
+struct command_group_revoke {
+    struct span group;
+    struct span member_id;
+    struct revoked_entry *entries;
+    uint32_t entry_count;
+    int64_t generation; /* -1: not compared */
+    bool expired;
 };
 
 struct ack_entry {
@@ -169,6 +202,23 @@ struct command_offsets_commit { /* all entries or none */
     struct offset_entry *entries;
     uint32_t entry_count;
     int64_t generation; /* -1: not compared */
+};
+
+enum reset_to { RESET_EARLIEST = 0, RESET_LATEST = 1, RESET_OFFSET = 2 };
+
+struct reset_entry {
+    uint32_t partition; /* RESET_EVERY_PARTITION: all of the topic */
+    enum reset_to to;
+    uint64_t offset; /* RESET_OFFSET: clamped to what the log has */
+};
+#define RESET_EVERY_PARTITION UINT32_MAX
+
+/* Sets positions of a group, whoever reads the partitions: all entries or none. */
+struct command_offsets_reset {
+    struct span group;
+    struct span topic;
+    struct reset_entry *entries;
+    uint32_t entry_count; /* 1..PARTITIONS_MAX */
 };
 
 /* A delivery's address: which message, in which group. */
@@ -317,6 +367,7 @@ struct joined {
     struct assigned *assigned; /* by topic name, then partition */
     uint32_t assigned_count;
     bool leader;
+    bool waits; /* for partitions that others have to let go of first */
 };
 
 struct result_group_join {
@@ -327,6 +378,28 @@ struct result_group_join {
     uint32_t member_count;
     struct joined *joined; /* one a joiner, in the command's order */
     uint32_t joined_count;
+};
+
+struct result_add_partitions { /* filled on ST_INVALID_ARGUMENT, too */
+    uint32_t old_count;
+    uint32_t new_count;
+};
+
+struct result_revoke {
+    uint32_t generation;    /* of the group, afterwards */
+    uint32_t pending_count; /* partitions that the member still has to let go of */
+    bool rebalancing;       /* somebody has */
+};
+
+struct reset_position {
+    uint32_t partition;
+    uint64_t offset; /* next to read */
+    uint64_t lag;    /* as in struct offset_info */
+};
+
+struct result_reset {
+    struct reset_position *positions; /* by partition, if they were asked for so */
+    uint32_t count;
 };
 
 struct acked {
@@ -386,8 +459,11 @@ struct result {
     const char *detail;
     union {
         struct result_topic topic; /* TOPIC_CREATE; also filled on ST_TOPIC_EXISTS */
+        struct result_add_partitions add_partitions;
         struct result_publish publish;
         struct result_group_join join;
+        struct result_revoke revoke;
+        struct result_reset reset;
         struct result_ack ack;
         struct result_release release;
         struct result_dead_letter dead_letter;

@@ -83,8 +83,33 @@ struct member_info {
     struct span client_id;
     struct assigned *assigned;
     uint32_t assigned_count;
+    bool cooperative;
     int64_t joined_us;
     int64_t last_seen_us; /* filled by delivery; 0 if it has not been seen since the start */
+};
+
+enum rebalance_reason {
+    REBALANCE_MEMBER_JOINED = 0, /* or changed its subscription */
+    REBALANCE_MEMBER_LEFT,
+    REBALANCE_SESSION_TIMEOUT,
+    REBALANCE_PARTITIONS_ADDED,
+    REBALANCE_TOPIC_DELETED,
+    REBALANCE_REASON_COUNT
+};
+
+/* Counted since the group was created. A rebalance ends at once, unless a cooperative member has to
+ * let go of partitions; one that begins meanwhile ends with it. */
+struct rebalance_stats {
+    uint64_t total;
+    uint64_t successful;
+    uint64_t failed; /* partitions had to be taken away when the time for it had passed */
+    uint64_t by_reason[REBALANCE_REASON_COUNT];
+    uint64_t partitions_revoked; /* taken from a member that stayed */
+    uint64_t partitions_assigned;
+    uint64_t revocation_timeouts; /* of partitions_revoked */
+    int64_t last_us;              /* when the last one ended; 0: none yet */
+    int64_t last_duration_us;
+    int64_t duration_sum_us; /* of those that ended */
 };
 
 struct group_info {
@@ -96,7 +121,9 @@ struct group_info {
     uint32_t member_count;
     struct span *topics; /* union of the subscriptions, by name */
     uint32_t topic_count;
-    uint64_t rebalance_count;
+    enum ordering ordering;
+    bool rebalancing; /* partitions are still to be let go of */
+    struct rebalance_stats rebalances;
 };
 
 struct offset_info {
@@ -105,6 +132,7 @@ struct offset_info {
     uint32_t partition;
     uint64_t offset;      /* next to read */
     uint64_t next_offset; /* of the log */
+    uint64_t lag;         /* visible messages that the group has not done */
 };
 
 struct stats_info {

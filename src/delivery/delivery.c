@@ -5,6 +5,7 @@
 
 #include "delivery/due.h"
 #include "delivery/readout.h"
+#include "delivery/revocation.h"
 #include "delivery/session.h"
 #include "delivery/state.h"
 #include "std/alloc.h"
@@ -18,6 +19,7 @@ struct delivery *delivery_new(struct machine *machine, const struct delivery_opt
 {
     CHECK(options->submit != NULL);
     CHECK(options->connected != NULL);
+    CHECK(options->read_keys != NULL);
     struct delivery *d = new_zero(struct delivery);
     d->machine = machine;
     d->options = *options;
@@ -37,12 +39,13 @@ static void forget_group(void *user, struct group *group)
         readout_free(group->partitions[i]->readout, &d->leases);
     for (uint32_t i = 0; i < group->member_count; i++)
         session_free(d, group->members[i]->session);
+    revocation_forget(d, group);
 }
 
 static void forget_topic(void *user, struct topic *topic)
 {
     for (uint32_t i = 0; i < topic->partition_count; i++)
-        due_forget(user, &topic->partitions[i]);
+        due_forget(user, topic->partitions[i]);
 }
 
 void delivery_free(struct delivery *d)
@@ -79,12 +82,13 @@ static void resume_group(void *user, struct group *group)
         if (gp->retry_count > 0 || !offset_set_is_empty(&gp->out))
             (void)readout_of(gp, &d->leases, d->now_us);
     }
+    revocation_arm(d, group);
 }
 
 static void resume_topic(void *user, struct topic *topic)
 {
     for (uint32_t i = 0; i < topic->partition_count; i++)
-        due_arm(user, &topic->partitions[i]);
+        due_arm(user, topic->partitions[i]);
 }
 
 void delivery_start(struct delivery *d, int64_t now_us)
@@ -96,15 +100,8 @@ void delivery_start(struct delivery *d, int64_t now_us)
     machine_each_topic(d->machine, resume_topic, d);
 }
 
-bool member_must_rebalance(const struct member *member, int64_t generation)
-{
-    int64_t current = member->group->generation;
-    return generation >= 0 && generation != current &&
-           (generation > current || member->changed_generation > generation);
-}
-
-static struct member *find_member(const struct delivery *d, struct span group_name,
-                                  struct span member_id, enum status *out_status)
+struct member *delivery_find_member(const struct delivery *d, struct span group_name,
+                                    struct span member_id, enum status *out_status)
 {
     const struct group *group = machine_find_group(d->machine, group_name);
     struct member *member = group == NULL ? NULL : group_find_member(group, member_id);
@@ -120,7 +117,7 @@ void delivery_poll(struct delivery *d, struct poll_request *poll, int64_t now_us
     poll->current_generation = 0;
     poll->rebalance_required = false;
     poll->wait = NULL;
-    struct member *member = find_member(d, poll->group, poll->member_id, &poll->status);
+    struct member *member = delivery_find_member(d, poll->group, poll->member_id, &poll->status);
     if (member != NULL) {
         poll->current_generation = member->group->generation;
         if (poll->generation >= 0 && poll->generation != (int64_t)poll->current_generation)
@@ -139,40 +136,26 @@ void delivery_join(struct delivery *d, struct join_request *join, int64_t now_us
     joining_join(d, join);
 }
 
-void delivery_heartbeat(struct delivery *d, struct heartbeat_request *beat, int64_t now_us)
-{
-    delivery_set_now(d, now_us);
-    struct member *member = find_member(d, beat->group, beat->member_id, &beat->status);
-    if (member == NULL)
-        return;
-    session_touch(d, session_of(d, member));
-    beat->current_generation = member->group->generation;
-    beat->rebalance_required = member_must_rebalance(member, beat->generation);
-    beat->assigned_count = member->assigned_count;
-    beat->assigned = arena_array(beat->arena, member->assigned_count, sizeof *beat->assigned);
-    for (uint32_t i = 0; i < member->assigned_count; i++) {
-        const struct partition *partition = member->assigned[i]->partition;
-        beat->assigned[i] = (struct assigned){
-            .topic = arena_copy(beat->arena, span_text(partition->topic->name)),
-            .topic_id = partition->topic->id,
-            .partition = partition->index,
-        };
-    }
-}
-
 void delivery_touch(struct delivery *d, struct span group, struct span member_id, int64_t now_us)
 {
     delivery_set_now(d, now_us);
     enum status st = ST_OK;
-    struct member *member = find_member(d, group, member_id, &st);
+    struct member *member = delivery_find_member(d, group, member_id, &st);
     if (st == ST_OK)
         session_touch(d, session_of(d, member));
 }
 
-void delivery_on_append(struct delivery *d, struct partition *partition)
+void delivery_on_append(struct delivery *d, struct partition *partition, uint64_t base_offset,
+                        struct span batch)
 {
-    for (struct group_partition *gp = partition->readers; gp != NULL; gp = gp->next_reader)
+    CHECK(base_offset < partition->next_offset && batch.size > 0);
+    const bool keyed = d->leases.keyed_count > 0;
+    for (struct group_partition *gp = partition->readers; gp != NULL; gp = gp->next_reader) {
+        struct readout *r = keyed ? gp->readout : NULL;
+        if (r != NULL && r->keys != NULL)
+            key_order_append(r, base_offset, batch);
         waiting_wake_owner(d, gp);
+    }
 }
 
 void delivery_on_became_visible(struct delivery *d, struct partition *partition,
@@ -206,7 +189,7 @@ void delivery_on_became_gone(struct delivery *d, struct partition *partition, ui
 void delivery_on_topic_deleted(struct delivery *d, const struct topic *topic)
 {
     for (uint32_t i = 0; i < topic->partition_count; i++)
-        due_forget(d, &topic->partitions[i]);
+        due_forget(d, topic->partitions[i]);
 }
 
 void delivery_on_group_changed(struct delivery *d, struct group *group)
@@ -214,6 +197,13 @@ void delivery_on_group_changed(struct delivery *d, struct group *group)
     delivery_set_now(d, machine_time_us(d->machine));
     for (uint32_t i = 0; i < group->member_count; i++)
         waiting_wake(d, session_of(d, group->members[i]));
+    for (uint32_t i = 0; i < group->partition_count; i++) {
+        const struct group_partition *gp = group->partitions[i];
+        if (gp->readout != NULL)
+            readout_regroup(gp->readout, &d->leases,
+                            gp->owner == NULL ? NULL : &session_of(d, gp->owner)->holder);
+    }
+    revocation_arm(d, group);
 }
 
 void delivery_on_member_gone(struct delivery *d, struct group *group, struct member *member)
@@ -225,7 +215,7 @@ void delivery_on_member_gone(struct delivery *d, struct group *group, struct mem
 void delivery_on_group_deleted(struct delivery *d, struct group *group)
 {
     CHECK(d->leases.in_flight <= d->leases.lease_count);
-    CHECK(group != NULL); /* its members and partitions have gone one by one before */
+    revocation_forget(d, group); /* its members and partitions have gone one by one before */
 }
 
 void delivery_on_group_partition_gone(struct delivery *d, struct group_partition *gp)
@@ -255,9 +245,13 @@ static void on_joined(struct delivery *d, const struct command *cmd, const struc
         const struct joiner *joiner = &cmd->group_join.joiners[i];
         delivery_touch(d, cmd->group_join.group, joiner->member_id, now_us);
         enum status st = ST_OK;
-        const struct member *member = find_member(d, cmd->group_join.group, joiner->member_id, &st);
-        if (member != NULL) /* one that rejoined may hold more than before */
-            waiting_wake(d, member->session);
+        struct member *member =
+            delivery_find_member(d, cmd->group_join.group, joiner->member_id, &st);
+        if (member == NULL)
+            continue;
+        waiting_wake(d, member->session); /* one that rejoined may hold more than before */
+        if (result->status == ST_OK && result->join.joined[i].status == ST_OK)
+            session_of(d, member)->told_index = machine_applied_index(d->machine);
     }
     joining_joined(d, cmd, result);
 }
@@ -318,6 +312,9 @@ static void run_timer(struct delivery *d, struct wheel_node *node)
     case TIMER_POLL:
         waiting_timer(d, list_entry(node, struct poll_wait, timer));
         break;
+    case TIMER_REVOCATION:
+        revocation_timer_fired(d, list_entry(node, struct revocation_timer, timer));
+        break;
     case TIMER_JOIN:
         joining_timer(d, list_entry(node, struct join_batch, timer));
         break;
@@ -370,7 +367,8 @@ void delivery_stats_get(const struct delivery *d, struct delivery_stats *out)
     out->leases_total = d->leases.ids_given;
     out->expired_total = d->leases.expired_total;
     out->retries_total = d->leases.retries_total;
-    out->waiting = d->leases.lease_count - d->leases.in_flight;
+    out->waiting = d->leases.lease_count - d->leases.in_flight - d->leases.held_count;
+    out->held_back = d->leases.held_count;
 }
 
 uint64_t delivery_in_flight(const struct delivery *d, const struct group_partition *gp)
@@ -402,6 +400,8 @@ struct totals {
     const struct delivery *d;
     uint64_t leases;
     uint64_t in_flight;
+    uint64_t held;
+    uint64_t keyed;
     uint64_t parked;
     uint64_t sessions_armed;
 };
@@ -436,6 +436,8 @@ static void check_group(void *user, struct group *group)
         readout_check(r);
         totals->leases += r->leases.count;
         totals->in_flight += r->in_flight;
+        totals->held += r->keys == NULL ? 0 : r->keys->held_count;
+        totals->keyed += r->keys == NULL ? 0 : 1;
     }
 }
 
@@ -451,6 +453,8 @@ void delivery_check(const struct delivery *d)
     }
     CHECK(totals.leases == d->leases.lease_count);
     CHECK(totals.in_flight == d->leases.in_flight);
+    CHECK(totals.held == d->leases.held_count);
+    CHECK(totals.keyed == d->leases.keyed_count);
     CHECK(totals.parked == d->stats.parked_polls);
     CHECK(totals.in_flight + totals.parked + totals.sessions_armed <=
           d->wheel.count + d->leases.in_flight);

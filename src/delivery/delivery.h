@@ -27,6 +27,7 @@ struct delivery;
 
 struct poll_request;
 struct dead_letter_job;
+struct keys_job;
 
 struct delivery_options {
     uint64_t boot_id; /* random, so that lease ids of two runs never meet */
@@ -39,6 +40,8 @@ struct delivery_options {
     /* Have the message read and a DEAD_LETTER command for it journalled; takes the job until
      * delivery_dead_letter_end(). */
     void (*dead_letter)(void *user, struct dead_letter_job *job);
+    /* Have the keys of messages read; takes the job until delivery_keys_end(). */
+    void (*read_keys)(void *user, struct keys_job *job);
     void *user;
 };
 
@@ -159,6 +162,19 @@ struct dead_letter_job {
     void *range;                   /* the shard's: struct log_range of where to read */
 };
 
+/* Keys that delivery needs for keeping an order, on their way from the log. */
+struct keys_job {
+    struct list_node link; /* whose job it is */
+    uint64_t id;           /* delivery's, as `window` */
+    uint8_t window;
+    struct delivery_place place; /* offset: of the first message */
+    uint32_t count_max;
+    uint32_t *keys;           /* owned: key_hash() of the messages from there on; malloc */
+    uint32_t count;           /* of those; 1 at least, so that there is progress */
+    struct partition *source; /* for the shard, to find the log; not for other threads */
+    void *range;              /* the shard's: struct log_range of where to read */
+};
+
 /* Joins wait here while their group is empty (join window 250 ms, prolonged, 1 s at most). */
 struct join_request {
     struct span group;
@@ -175,11 +191,20 @@ struct heartbeat_request {
     struct span member_id;
     int64_t generation; /* -1: not compared */
     struct arena *arena;
+    bool cooperative;   /* the route for it: what was gained counts as told from now on */
     enum status status; /* ST_OK, ST_GROUP_NOT_FOUND, ST_MEMBER_NOT_FOUND */
     bool rebalance_required;
     uint32_t current_generation;
     struct assigned *assigned;
     uint32_t assigned_count;
+    /* The rest for cooperative ones only. */
+    struct assigned *to_revoke; /* of `assigned`: to be let go of */
+    uint32_t to_revoke_count;
+    struct assigned *gained; /* of `assigned`: new since the last cooperative heartbeat or join */
+    uint32_t gained_count;
+    int64_t revoke_by_us;    /* the earliest time for those to revoke; 0: none */
+    bool waits;              /* others are still to let go of partitions for this member */
+    bool member_cooperative; /* else partitions are taken from it without asking */
 };
 
 struct delivery_stats {
@@ -190,6 +215,7 @@ struct delivery_stats {
     uint64_t extended_total;
     uint64_t retries_total; /* deliveries beyond a message's first */
     uint64_t waiting;       /* messages that wait to be delivered again */
+    uint64_t held_back;     /* messages that wait for their key */
     uint64_t
         dead_topic_errors_total; /* dead letters that failed: no topic could be made for them */
     uint64_t dead_letter_errors_total; /* likewise: could not be read or journalled */
@@ -224,6 +250,8 @@ void delivery_resolve_end(struct delivery *d, struct resolve_request *resolve,
  * way (dead->status is not ST_OK). Frees the job. */
 void delivery_dead_letter_end(struct delivery *d, struct dead_letter_job *job,
                               const struct dead_lettered *dead, int64_t now_us);
+/* The job's keys are there. Frees it. */
+void delivery_keys_end(struct delivery *d, struct keys_job *job, int64_t now_us);
 void delivery_join(struct delivery *d, struct join_request *join, int64_t now_us);
 void delivery_heartbeat(struct delivery *d, struct heartbeat_request *beat, int64_t now_us);
 /* A sign of life that comes with another request (commit). */
@@ -232,7 +260,8 @@ void delivery_touch(struct delivery *d, struct span group, struct span member_id
 /* The machine's effects that concern delivery; the shard forwards them during apply. Polls that can
  * be served by them are answered in delivery_settle(), after the commands of a journal batch are
  * applied. */
-void delivery_on_append(struct delivery *d, struct partition *partition);
+void delivery_on_append(struct delivery *d, struct partition *partition, uint64_t base_offset,
+                        struct span batch);
 void delivery_on_group_changed(struct delivery *d, struct group *group);
 void delivery_on_member_gone(struct delivery *d, struct group *group, struct member *member);
 void delivery_on_group_deleted(struct delivery *d, struct group *group);

@@ -43,7 +43,7 @@ void due_applied(struct delivery *d, const struct command_delay_due *cmd)
     const struct topic *topic = machine_topic_by_id(d->machine, cmd->topic_id);
     if (topic == NULL)
         return; /* deleted meanwhile */
-    struct partition *partition = &topic->partitions[cmd->partition];
+    struct partition *partition = topic->partitions[cmd->partition];
     struct due_timer *due = partition->delivery;
     CHECK(due != NULL);
     due->submitted = false;

@@ -18,7 +18,8 @@ static const unsigned allowed[LEASE_STATE_COUNT] = {
     [LEASE_FREE] = TO(LEASED)        /* poll: first delivery; a start: it was in flight before */
                    | TO(SETTLING)    /* ack with a receipt from before a restart */
                    | TO(DELAYED)     /* a start: nacked before */
-                   | TO(RELEASED),   /* a start: returned before */
+                   | TO(RELEASED)    /* a start: returned before */
+                   | TO(HELD),       /* its turn came, but its key is out */
     [LEASE_LEASED] = TO(SETTLING)    /* ack, nack, reject; the last deadline: dead letter */
                      | TO(EXPIRED)   /* deadline */
                      | TO(RELEASED)  /* leave, eviction, answer not written */
@@ -31,9 +32,13 @@ static const unsigned allowed[LEASE_STATE_COUNT] = {
                       | TO(FREE),     /* offset commit, replay; topic or group deleted */
     [LEASE_EXPIRED] = TO(LEASED)      /* poll: next delivery */
                       | TO(SETTLING)  /* ack, nack, reject, late but before another delivery */
+                      | TO(HELD)      /* its turn came, but its key is out */
                       | TO(FREE),     /* offset commit, retention; topic or group deleted */
     [LEASE_RELEASED] = TO(LEASED)     /* poll: next delivery */
+                       | TO(HELD)     /* its turn came, but its key is out */
                        | TO(FREE),    /* offset commit, retention; topic or group deleted */
+    [LEASE_HELD] = TO(RELEASED)       /* its key is free */
+                   | TO(FREE),        /* offset commit, replay; topic or group deleted */
 };
 #undef TO
 
@@ -42,12 +47,15 @@ void lease_book_init(struct lease_book *book, struct wheel *wheel, uint16_t time
 {
     *book = (struct lease_book){.wheel = wheel, .timer_kind = timer_kind, .boot_id = boot_id};
     list_init(&book->free);
+    list_init(&book->key_news);
 }
 
 void lease_book_fini(struct lease_book *book)
 {
     CHECK(book->lease_count == 0);
     CHECK(book->in_flight == 0);
+    CHECK(book->held_count == 0 && book->keyed_count == 0);
+    CHECK(list_empty(&book->key_news));
     while (book->chunks != NULL) {
         struct lease_chunk *chunk = book->chunks;
         book->chunks = chunk->next;
@@ -98,7 +106,8 @@ bool lease_id_is_ours(const struct lease_book *book, uint64_t id)
 
 void lease_check(const struct lease *lease)
 {
-    bool waits = lease->state == LEASE_EXPIRED || lease->state == LEASE_RELEASED;
+    bool waits = lease->state == LEASE_EXPIRED || lease->state == LEASE_RELEASED ||
+                 lease->state == LEASE_HELD;
     bool timed = lease->state == LEASE_LEASED || lease->state == LEASE_DELAYED;
     CHECK(wheel_armed(&lease->timer) == timed);
     CHECK(waits == (lease->waiting_index != LEASE_NOT_WAITING));

@@ -8,7 +8,8 @@
  *   SETTLING  no timer; commands > 0 that settle it are under way; a holder if a member had it;
  *   DELAYED   has a timer (not before); no holder; its receipts are void (410);
  *   EXPIRED   no timer, no holder; waits in its lane; its last receipt may still settle it;
- *   RELEASED  as EXPIRED, but its receipts are void. */
+ *   RELEASED  as EXPIRED, but its receipts are void;
+ *   HELD      as RELEASED, but waits for its key, in that one's heap. */
 #ifndef DELIVERY_LEASE_H
 #define DELIVERY_LEASE_H
 
@@ -22,6 +23,7 @@ enum lease_state {
     LEASE_DELAYED,
     LEASE_EXPIRED,
     LEASE_RELEASED,
+    LEASE_HELD,
     LEASE_STATE_COUNT
 };
 
@@ -48,11 +50,13 @@ struct lease {
     int64_t visibility_us;   /* as the member wanted it that had it last; 0: the topic's */
     uint32_t deliveries_max; /* likewise */
     uint32_t delivery_count; /* deliveries that count */
-    uint32_t waiting_index;  /* place in its lane's heap; LEASE_NOT_WAITING: none */
+    uint32_t waiting_index;  /* place in its lane's or key's heap; LEASE_NOT_WAITING: none */
     uint32_t commands;       /* under way that settle it */
+    uint32_t key;            /* key_hash(); KEY_UNKNOWN: nobody needed it so far */
     uint8_t state;           /* enum lease_state */
     uint8_t settlement;      /* enum lease_settlement, of a SETTLING one */
     uint8_t lane;            /* enum priority */
+    bool foreign; /* in flight at somebody else than the partition's owner, since it moved */
 };
 
 /* To whom and until when a delivery is. */
@@ -76,6 +80,10 @@ struct lease_book {
     uint64_t in_flight; /* LEASED and SETTLING */
     uint64_t expired_total;
     uint64_t retries_total; /* grants beyond a message's first */
+    uint64_t held_count;    /* HELD */
+    uint64_t keyed_count;   /* readouts that look at keys */
+    uint64_t keys_jobs_total;
+    struct list_node key_news; /* readouts: delivery is to wake the owner, or to ask for keys */
     uint16_t timer_kind;
 };
 

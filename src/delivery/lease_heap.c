@@ -13,7 +13,7 @@ static void set(struct lease_heap *h, uint32_t index, struct lease *lease)
 
 static void up(struct lease_heap *h, uint32_t index, struct lease *lease)
 {
-    while (index > 0 && h->items[(index - 1) / 2]->offset > lease->offset) {
+    while (index > 0 && lease_comes_before(lease, h->items[(index - 1) / 2])) {
         set(h, index, h->items[(index - 1) / 2]);
         index = (index - 1) / 2;
     }
@@ -23,9 +23,9 @@ static void up(struct lease_heap *h, uint32_t index, struct lease *lease)
 static void down(struct lease_heap *h, uint32_t index, struct lease *lease)
 {
     for (uint32_t child; (child = index * 2 + 1) < h->count; index = child) {
-        if (child + 1 < h->count && h->items[child + 1]->offset < h->items[child]->offset)
+        if (child + 1 < h->count && lease_comes_before(h->items[child + 1], h->items[child]))
             child++;
-        if (h->items[child]->offset >= lease->offset)
+        if (!lease_comes_before(h->items[child], lease))
             break;
         set(h, index, h->items[child]);
     }
@@ -49,7 +49,7 @@ void lease_heap_remove(struct lease_heap *h, struct lease *lease)
     lease->waiting_index = LEASE_NOT_WAITING;
     struct lease *last = h->items[--h->count];
     if (last != lease) {
-        if (index > 0 && h->items[(index - 1) / 2]->offset > last->offset)
+        if (index > 0 && lease_comes_before(last, h->items[(index - 1) / 2]))
             up(h, index, last);
         else
             down(h, index, last);
@@ -64,6 +64,6 @@ void lease_heap_check(const struct lease_heap *h)
 {
     for (uint32_t i = 0; i < h->count; i++) {
         CHECK(h->items[i]->waiting_index == i);
-        CHECK(i == 0 || h->items[(i - 1) / 2]->offset < h->items[i]->offset);
+        CHECK(i == 0 || lease_comes_before(h->items[(i - 1) / 2], h->items[i]));
     }
 }

@@ -107,7 +107,7 @@ void notes_extended(struct delivery *d, const struct lease *lease, int64_t deadl
 void notes_released(struct delivery *d, const struct lease *lease)
 {
     struct notes *n = &d->notes;
-    CHECK(lease->state == LEASE_RELEASED);
+    CHECK(lease->state == LEASE_RELEASED || lease->state == LEASE_HELD);
     begin_moment(d);
     flush_leases(d);
     if (n->release_count == n->release_capacity) {

@@ -22,7 +22,7 @@ void notes_leased(struct delivery *d, const struct group_partition *gp,
                   const struct delivered *messages, uint32_t count, int64_t deadline_us);
 /* A client moved the deadline. */
 void notes_extended(struct delivery *d, const struct lease *lease, int64_t deadline_us);
-/* It is RELEASED, and nobody's command says so. */
+/* It was given back, and nobody's command says so. */
 void notes_released(struct delivery *d, const struct lease *lease);
 /* Submits what was gathered. */
 void notes_flush(struct delivery *d);

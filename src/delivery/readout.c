@@ -13,10 +13,29 @@ static struct lease *add_lease(struct readout *r, struct lease_book *book, uint6
     return lease;
 }
 
-static void wait_in_lane(struct readout *r, struct lease *lease, enum lease_state state)
+/* To be told of each change of a lease's state. */
+static void moved(struct readout *r, struct lease_book *book, struct lease *lease, unsigned before)
 {
+    if (r->keys != NULL)
+        key_order_moved(r, book, lease, (enum lease_state)before);
+}
+
+static void wait_in_lane(struct readout *r, struct lease_book *book, struct lease *lease,
+                         enum lease_state state)
+{
+    const unsigned before = lease->state;
     lease_heap_add(&r->lanes[lease->lane].waiting, lease);
     lease_move(lease, state);
+    moved(r, book, lease, before);
+}
+
+/* Takes one that waits off its heap. */
+static void wait_no_more(struct readout *r, struct lease_book *book, struct lease *lease)
+{
+    if (lease->state == LEASE_HELD)
+        key_order_unhold(r, book, lease);
+    else if (lease->waiting_index != LEASE_NOT_WAITING)
+        lease_heap_remove(&r->lanes[lease->lane].waiting, lease);
 }
 
 /* The member that had it last is not known any more: most likely it is who reads the partition. */
@@ -42,7 +61,7 @@ static void restore_retry(struct readout *r, struct lease_book *book, const stru
     } else if (retry->not_before_us > now_us) {
         lease_delay(book, lease, retry->not_before_us);
     } else {
-        wait_in_lane(r, lease, LEASE_RELEASED);
+        wait_in_lane(r, book, lease, LEASE_RELEASED);
     }
 }
 
@@ -66,13 +85,15 @@ struct readout *readout_of(struct group_partition *gp, struct lease_book *book, 
         return gp->readout;
     struct readout *r = new_zero(struct readout);
     r->gp = gp;
-    r->position_seen = gp->position;
+    r->rewound_index = gp->rewound_index;
+    r->owner_index = gp->owner_index;
     for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++)
         r->lanes[lane].cursor = gp->position;
     gp->readout = r;
     for (uint32_t i = 0; i < gp->retry_count; i++)
         restore_retry(r, book, gp->retries[i], now_us);
     restore_out(r, book);
+    key_order_update(r, book);
     return r;
 }
 
@@ -83,14 +104,15 @@ struct lease *readout_find(const struct readout *r, uint64_t offset)
 
 static void drop(struct readout *r, struct lease_book *book, struct lease *lease)
 {
+    const unsigned before = lease->state;
     if (lease_in_flight(lease))
         r->in_flight--;
-    if (lease->waiting_index != LEASE_NOT_WAITING)
-        lease_heap_remove(&r->lanes[lease->lane].waiting, lease);
+    wait_no_more(r, book, lease);
     lease_let_go(book, lease);
     lease->commands = 0;
     lease_move(lease, LEASE_FREE);
     lease_table_remove(&r->leases, lease);
+    moved(r, book, lease, before);
     lease_free(book, lease);
 }
 
@@ -120,7 +142,8 @@ void readout_free(struct readout *r, struct lease_book *book)
     if (r == NULL)
         return;
     drop_if(r, book, any);
-    CHECK(r->in_flight == 0);
+    CHECK(r->in_flight == 0 && r->foreign_count == 0);
+    key_order_free(r, book);
     lease_table_fini(&r->leases);
     for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++)
         offset_set_fini(&r->lanes[lane].late);
@@ -169,7 +192,6 @@ static bool seek(struct readout *r, enum priority priority)
     const struct partition *partition = gp->partition;
     struct lane *lane = &r->lanes[priority];
     uint64_t at = at_least_open(r, lane->cursor);
-    r->position_seen = gp->position;
     uint64_t found = 0;
     while (partition_next_in_lane(partition, priority, at, &found)) {
         at = offset_set_is_empty(&gp->done) ? found : offset_set_next_gap(&gp->done, found);
@@ -183,13 +205,6 @@ static bool seek(struct readout *r, enum priority priority)
     return false;
 }
 
-bool readout_available(struct readout *r, struct lease_book *book, enum priority lane)
-{
-    uint64_t late = 0;
-    return next_waiting(r, book, &r->lanes[lane]) != NULL || next_late(r, &r->lanes[lane], &late) ||
-           seek(r, lane);
-}
-
 uint32_t readout_room(const struct readout *r)
 {
     uint32_t max = r->gp->partition->topic->settings.in_flight_max;
@@ -198,39 +213,81 @@ uint32_t readout_room(const struct readout *r)
     return r->in_flight < max ? max - r->in_flight : 0;
 }
 
-/* Takes the next message of the lane off whatever it waits in. NULL: none. */
-static struct lease *take_next(struct readout *r, struct lease_book *book, enum priority priority)
+/* The lane's next message, whatever its key; false: there is none. */
+static bool next_of_lane(struct readout *r, struct lease_book *book, enum priority priority,
+                         struct key_candidate *out)
 {
     struct lane *lane = &r->lanes[priority];
     struct lease *lease = next_waiting(r, book, lane);
-    uint64_t offset = 0;
-    if (next_late(r, lane, &offset) && (lease == NULL || offset < lease->offset)) {
-        offset_set_remove_below(&lane->late, offset + 1);
-        return add_lease(r, book, offset, priority);
+    *out = (struct key_candidate){.lane = priority, .window = KEY_WINDOW_LATE};
+    if (next_late(r, lane, &out->offset) && (lease == NULL || out->offset < lease->offset))
+        return true;
+    /* Behind the cursor, one that waits may not be the first: after a start or a commit. */
+    if (lease == NULL || lease->offset >= lane->cursor) {
+        const bool found = seek(r, priority);
+        if (found && (lease == NULL || lane->cursor < lease->offset)) {
+            out->offset = lane->cursor;
+            out->window = (uint8_t)priority;
+            return true;
+        }
     }
-    /* Behind the cursor, one may not be the first: after a start or a commit. */
-    if (lease != NULL && lease->offset >= lane->cursor && seek(r, priority) &&
-        lane->cursor < lease->offset)
-        lease = NULL;
-    if (lease != NULL) {
-        lease_heap_remove(&lane->waiting, lease);
-        return lease;
+    out->lease = lease;
+    out->offset = lease == NULL ? 0 : lease->offset;
+    out->window = KEY_WINDOW_LEASES;
+    return lease != NULL;
+}
+
+/* Takes it off whatever it waits in; it has a lease afterwards. */
+static struct lease *take_off(struct readout *r, struct lease_book *book,
+                              const struct key_candidate *next)
+{
+    struct lane *lane = &r->lanes[next->lane];
+    if (next->lease != NULL) {
+        lease_heap_remove(&lane->waiting, next->lease);
+        return next->lease;
     }
-    return seek(r, priority) ? add_lease(r, book, lane->cursor++, priority) : NULL;
+    if (next->window == KEY_WINDOW_LATE)
+        offset_set_remove_below(&lane->late, next->offset + 1);
+    else
+        lane->cursor = next->offset + 1;
+    struct lease *lease = add_lease(r, book, next->offset, next->lane);
+    if (r->keys != NULL)
+        lease->key = key_order_find(r->keys, next->offset);
+    return lease;
+}
+
+/* The next message of the lane that may be delivered; those before it that may not are held. */
+static bool find_next(struct readout *r, struct lease_book *book, enum priority priority,
+                      struct key_candidate *out)
+{
+    while (next_of_lane(r, book, priority, out)) {
+        const enum key_verdict verdict = r->keys == NULL ? KEY_FREE : key_order_judge(r, book, out);
+        if (verdict != KEY_HELD_BACK)
+            return verdict == KEY_FREE;
+        key_order_hold(r, book, take_off(r, book, out));
+    }
+    return false;
+}
+
+bool readout_available(struct readout *r, struct lease_book *book, enum priority lane)
+{
+    struct key_candidate next;
+    return find_next(r, book, lane, &next);
 }
 
 uint32_t readout_take(struct readout *r, struct lease_book *book, enum priority lane,
                       const struct lease_terms *terms, uint32_t max, struct delivered *out)
 {
+    struct key_candidate next;
     uint32_t room = readout_room(r), count = 0;
     if (max > room)
         max = room;
-    while (count < max) {
-        struct lease *lease = take_next(r, book, lane);
-        if (lease == NULL)
-            break;
+    while (count < max && find_next(r, book, lane, &next)) {
+        struct lease *lease = take_off(r, book, &next);
+        const unsigned before = lease->state;
         lease_grant(book, lease, terms->holder, terms->now_us, terms->deadline_us);
         r->in_flight++;
+        moved(r, book, lease, before);
         out[count++] = (struct delivered){.offset = lease->offset,
                                           .lease_id = lease->id,
                                           .delivery_count = lease->delivery_count,
@@ -242,22 +299,30 @@ uint32_t readout_take(struct readout *r, struct lease_book *book, enum priority 
 void readout_settle(struct readout *r, struct lease_book *book, struct lease *lease,
                     enum lease_settlement settlement)
 {
+    const unsigned before = lease->state;
     CHECK(lease->readout == r);
     if (!lease_in_flight(lease)) {
         lease_heap_remove(&r->lanes[lease->lane].waiting, lease);
         r->in_flight++;
     }
     lease_settle(book, lease, settlement);
+    moved(r, book, lease, before);
 }
 
 struct lease *readout_adopt(struct readout *r, struct lease_book *book,
                             const struct receipt *receipt, int64_t deadline_us)
 {
+    struct lease *untouched = readout_find(r, receipt->offset);
+    if (untouched != NULL)
+        drop(r, book, untouched);
     struct lease *lease = add_earlier_lease(r, book, receipt->offset);
     lease->id = receipt->lease_id;
     lease->delivery_count = receipt->delivery_count;
+    if (r->keys != NULL)
+        lease->key = key_order_find(r->keys, receipt->offset);
     lease_resume(book, lease, deadline_us);
     r->in_flight++;
+    moved(r, book, lease, LEASE_FREE);
     return lease;
 }
 
@@ -265,7 +330,6 @@ bool readout_settled(struct readout *r, struct lease_book *book, struct lease **
 {
     CHECK((*lease)->state == LEASE_SETTLING);
     CHECK((*lease)->commands > 0);
-    r->position_seen = r->gp->position;
     if (--(*lease)->commands > 0)
         return false;
     if (group_partition_is_done(r->gp, (*lease)->offset)) {
@@ -281,6 +345,7 @@ void readout_delay(struct readout *r, struct lease_book *book, struct lease *lea
     CHECK(lease->state == LEASE_SETTLING);
     r->in_flight--;
     lease_delay(book, lease, not_before_us);
+    moved(r, book, lease, LEASE_SETTLING);
 }
 
 void readout_resume(struct readout *r, struct lease_book *book, struct lease *lease,
@@ -289,6 +354,7 @@ void readout_resume(struct readout *r, struct lease_book *book, struct lease *le
     CHECK(lease->readout == r);
     CHECK(lease->state == LEASE_SETTLING);
     lease_resume(book, lease, deadline_us);
+    moved(r, book, lease, LEASE_SETTLING);
 }
 
 static void wait_again(struct readout *r, struct lease_book *book, struct lease *lease,
@@ -297,7 +363,7 @@ static void wait_again(struct readout *r, struct lease_book *book, struct lease 
     CHECK(r->in_flight > 0);
     r->in_flight--;
     lease_let_go(book, lease);
-    wait_in_lane(r, lease, state);
+    wait_in_lane(r, book, lease, state);
 }
 
 void readout_release(struct readout *r, struct lease_book *book, struct lease *lease, bool counted)
@@ -312,7 +378,7 @@ void readout_release(struct readout *r, struct lease_book *book, struct lease *l
 void readout_expire(struct readout *r, struct lease_book *book, struct lease *lease)
 {
     if (lease->state == LEASE_DELAYED) {
-        wait_in_lane(r, lease, LEASE_RELEASED);
+        wait_in_lane(r, book, lease, LEASE_RELEASED);
         return;
     }
     CHECK(lease->state == LEASE_LEASED);
@@ -329,7 +395,6 @@ void readout_reveal(struct readout *r, uint64_t offset, enum priority lane)
 void readout_lose(struct readout *r, struct lease_book *book, uint64_t offset)
 {
     struct lease *lease = readout_find(r, offset);
-    r->position_seen = r->gp->position;                  /* it may have risen */
     if (lease != NULL && lease->state != LEASE_SETTLING) /* else its command will find it gone */
         drop(r, book, lease);
 }
@@ -346,7 +411,8 @@ static bool is_not_settling(const struct readout *r, const struct lease *lease)
 
 void readout_moved(struct readout *r, struct lease_book *book)
 {
-    bool rewound = r->gp->position < r->position_seen;
+    bool rewound = r->gp->rewound_index != r->rewound_index;
+    r->rewound_index = r->gp->rewound_index;
     drop_if(r, book, rewound ? is_not_settling : is_below_position);
     /* What is settling stays until its commands are applied: readout_settled() sees what has become
      * of it. The cursors walk over what is done or leased again. */
@@ -354,7 +420,15 @@ void readout_moved(struct readout *r, struct lease_book *book)
         r->lanes[lane].cursor = r->gp->position;
         offset_set_clear(&r->lanes[lane].late);
     }
-    r->position_seen = r->gp->position;
+}
+
+void readout_regroup(struct readout *r, struct lease_book *book, const struct lease_holder *owner)
+{
+    if (owner != NULL && r->owner_index != r->gp->owner_index) {
+        r->owner_index = r->gp->owner_index;
+        key_order_hand_over(r, book, owner);
+    }
+    key_order_update(r, book);
 }
 
 /* Nothing between position and cursor is forgotten. */
@@ -371,6 +445,7 @@ static void check_lane(const struct readout *r, enum priority priority)
 void readout_check(const struct readout *r)
 {
     uint32_t count = 0, waiting = 0, in_flight = 0;
+    key_order_check(r);
     for (uint32_t i = 0; i < r->leases.capacity; i++) {
         const struct lease *lease = r->leases.slots[i];
         if (lease == NULL)
@@ -387,7 +462,7 @@ void readout_check(const struct readout *r)
         CHECK(lease->state == LEASE_SETTLING || !group_partition_is_done(r->gp, lease->offset));
         count++;
         in_flight += lease_in_flight(lease) ? 1 : 0;
-        waiting += lease->waiting_index != LEASE_NOT_WAITING ? 1 : 0;
+        waiting += lease->state == LEASE_EXPIRED || lease->state == LEASE_RELEASED ? 1 : 0;
     }
     CHECK(count == r->leases.count);
     CHECK(in_flight == r->in_flight);

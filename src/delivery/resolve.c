@@ -40,10 +40,12 @@ struct lease *delivery_find_lease(struct delivery *d, struct readout *r,
                                   const struct receipt *receipt)
 {
     struct lease *lease = readout_find(r, receipt->offset);
-    if (lease != NULL || lease_id_is_ours(&d->leases, receipt->lease_id) ||
+    /* One that waits for its key or its turn tells no more of earlier runs than none at all. */
+    const bool untouched = lease != NULL && lease->id == 0 && lease->delivery_count == 0;
+    if ((lease != NULL && !untouched) || lease_id_is_ours(&d->leases, receipt->lease_id) ||
         machine_find_resolved(d->machine, receipt->lease_id) != NULL ||
         partition_is_hidden(r->gp->partition, receipt->offset))
-        return lease; /* NULL: dropped when a commit went back, or resolved */
+        return untouched ? NULL : lease; /* NULL: dropped when a commit went back, or resolved */
     /* A crash lost the note of this delivery, not the receipt. */
     const struct topic *topic = r->gp->partition->topic;
     return readout_adopt(r, &d->leases, receipt, d->now_us + topic->settings.visibility_us);

@@ -60,6 +60,7 @@ void session_timer(struct delivery *d, struct session *s)
 {
     if (s->evicting)
         return;
+    waiting_drop_vanished(d, s);
     if (s->parked_count > 0)
         session_touch(d, s);
     int64_t ends = s->last_seen_us + s->member->session_us;

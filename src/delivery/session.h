@@ -24,6 +24,8 @@ struct session {
     uint32_t turn[PRIORITY_MODE_COUNT][PRIORITY_COUNT];
     struct lane_weights weights; /* of its weighted topics */
     bool evicting;               /* its leave is on its way */
+    uint64_t told_index; /* as of which command it was told what it has gained, by its join or a
+                            cooperative heartbeat; 0: not yet */
 };
 
 struct session *session_of(struct delivery *d, struct member *member); /* made when there is none */

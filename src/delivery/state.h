@@ -9,7 +9,14 @@
 #include "delivery/waiting.h"
 #include "delivery/wheel.h"
 
-enum timer_kind { TIMER_LEASE = 1, TIMER_SESSION, TIMER_POLL, TIMER_JOIN, TIMER_DUE };
+enum timer_kind {
+    TIMER_LEASE = 1,
+    TIMER_SESSION,
+    TIMER_POLL,
+    TIMER_JOIN,
+    TIMER_DUE,
+    TIMER_REVOCATION
+};
 
 struct delivery {
     struct machine *machine; /* borrowed */
@@ -27,6 +34,9 @@ struct delivery {
 };
 
 void delivery_set_now(struct delivery *d, int64_t now_us);
+/* Borrowed; NULL, with ST_GROUP_NOT_FOUND or ST_MEMBER_NOT_FOUND. */
+struct member *delivery_find_member(const struct delivery *d, struct span group_name,
+                                    struct span member_id, enum status *out_status);
 /* The session that holds a message loses it, or the partition gets room: polls may go on. Called
  * before the lease is let go of. */
 void delivery_makes_room(struct delivery *d, const struct lease *lease);

@@ -2,20 +2,26 @@
 
 #include <stdlib.h>
 
+#include "delivery/key_asks.h"
 #include "delivery/readout.h"
 #include "delivery/state.h"
 #include "std/alloc.h"
 #include "std/check.h"
 
 /* Polls that found a member; the others are answered by their status alone. */
-static void finish(struct delivery *d, struct session *s, struct poll_request *poll)
+static void answer(const struct session *s, struct poll_request *poll)
 {
     const struct member *member = s->member;
-    session_touch(d, s);
     poll->status = ST_OK;
     poll->current_generation = member->group->generation;
     poll->rebalance_required = member_must_rebalance(member, poll->generation);
     poll->done(poll);
+}
+
+static void finish(struct delivery *d, struct session *s, struct poll_request *poll)
+{
+    session_touch(d, s);
+    answer(s, poll);
 }
 
 /* Takes a parked poll off everything. Gives: the poll, to be answered. */
@@ -36,6 +42,15 @@ static struct poll_request *unpark(struct delivery *d, struct poll_wait *wait)
     return poll;
 }
 
+/* The wait of a poll that was parked is over. If the client is gone, its poll is no sign of life.
+ */
+static void end_wait(struct delivery *d, struct session *s, struct poll_request *poll)
+{
+    if (d->options.connected(d->options.user, poll))
+        session_touch(d, s);
+    answer(s, poll);
+}
+
 /* Plain partitions have one lane, and nothing is looked for in the others. */
 static bool may_have(const struct group_partition *gp, enum priority lane)
 {
@@ -54,6 +69,18 @@ static bool has_messages(struct delivery *d, const struct session *s)
             if (may_have(gp, (enum priority)lane) &&
                 readout_available(r, &d->leases, (enum priority)lane))
                 return true;
+    }
+    return false;
+}
+
+/* Is it open whether there are messages for this member, until keys have been read? */
+static bool awaits_keys(const struct session *s)
+{
+    const struct member *member = s->member;
+    for (uint32_t i = 0; session_room(s) > 0 && i < member->assigned_count; i++) {
+        const struct readout *r = member->assigned[i]->readout;
+        if (r != NULL && readout_room(r) > 0 && key_order_awaits_keys(r->keys))
+            return true;
     }
     return false;
 }
@@ -183,25 +210,47 @@ static void take(struct delivery *d, struct session *s, struct poll_request *pol
         room -= take_lane(d, s, poll, PRIORITY_WEIGHTED, (enum priority)i, room);
 }
 
+/* Polls that waited for nothing but keys: what they told is that there is nothing. */
+static void answer_if_empty(struct delivery *d, struct session *s)
+{
+    struct list_node *next = NULL;
+    for (struct list_node *n = s->parked.next; n != &s->parked; n = next) {
+        struct poll_wait *wait = list_entry(n, struct poll_wait, link);
+        next = n->next;
+        if (wait->for_keys && !awaits_keys(s))
+            end_wait(d, s, unpark(d, wait));
+    }
+}
+
 static void session_serve(struct delivery *d, struct session *s)
 {
     while (!list_empty(&s->parked) && has_messages(d, s)) {
-        struct poll_request *poll = unpark(d, list_entry(s->parked.next, struct poll_wait, link));
-        if (d->options.connected(d->options.user, poll))
-            take(d, s, poll);
-        finish(d, s, poll);
+        struct poll_wait *wait = list_entry(s->parked.next, struct poll_wait, link);
+        struct poll_request *poll = wait->poll;
+        if (!d->options.connected(d->options.user, poll)) {
+            end_wait(d, s, unpark(d, wait));
+            continue;
+        }
+        take(d, s, poll);
+        if (poll->run_count == 0)
+            break; /* keys are to be read before */
+        finish(d, s, unpark(d, wait));
     }
+    answer_if_empty(d, s);
 }
 
 static void park(struct delivery *d, struct session *s, struct poll_request *poll)
 {
+    const bool for_keys = poll->wait_us <= 0;
+    const int64_t wait_us = for_keys ? POLL_FOR_KEYS_US : poll->wait_us;
     if (s->parked_count >= PARKED_PER_MEMBER_MAX)
-        finish(d, s, unpark(d, list_entry(s->parked.next, struct poll_wait, link)));
+        end_wait(d, s, unpark(d, list_entry(s->parked.next, struct poll_wait, link)));
     struct poll_wait *wait = new_zero(struct poll_wait);
     wait->poll = poll;
     wait->session = s;
     wait->timer.kind = TIMER_POLL;
-    int64_t ends = poll->wait_us < INT64_MAX - d->now_us ? d->now_us + poll->wait_us : INT64_MAX;
+    wait->for_keys = for_keys;
+    int64_t ends = wait_us < INT64_MAX - d->now_us ? d->now_us + wait_us : INT64_MAX;
     wheel_add(&d->wheel, &wait->timer, ends);
     list_push(&s->parked, &wait->link);
     s->parked_count++;
@@ -218,10 +267,21 @@ void waiting_poll(struct delivery *d, struct session *s, struct poll_request *po
     }
     session_serve(d, s); /* who waits already goes first */
     take(d, s, poll);
-    if (poll->run_count > 0 || poll->wait_us <= 0 || d->draining)
+    if (poll->run_count > 0 || d->draining || (poll->wait_us <= 0 && !awaits_keys(s)))
         finish(d, s, poll);
     else
         park(d, s, poll);
+}
+
+void waiting_drop_vanished(struct delivery *d, struct session *s)
+{
+    struct list_node *next = NULL;
+    for (struct list_node *node = s->parked.next; node != &s->parked; node = next) {
+        next = node->next;
+        struct poll_wait *wait = list_entry(node, struct poll_wait, link);
+        if (!d->options.connected(d->options.user, wait->poll))
+            end_wait(d, s, unpark(d, wait));
+    }
 }
 
 void waiting_wake(struct delivery *d, struct session *s)
@@ -248,7 +308,8 @@ void waiting_serve(struct delivery *d)
 {
     while (!list_empty(&d->orphans))
         answer_orphan(d, list_entry(d->orphans.next, struct poll_wait, link));
-    for (struct list_node *node; (node = list_pop(&d->ready)) != NULL;)
+    key_asks_attend(d);
+    for (struct list_node *node; (node = list_pop(&d->ready)) != NULL; key_asks_attend(d))
         session_serve(d, list_entry(node, struct session, ready));
 }
 
@@ -258,7 +319,7 @@ void waiting_timer(struct delivery *d, struct poll_wait *wait)
     if (s == NULL)
         answer_orphan(d, wait);
     else
-        finish(d, s, unpark(d, wait));
+        end_wait(d, s, unpark(d, wait));
 }
 
 void waiting_orphan(struct delivery *d, struct session *s)
@@ -271,6 +332,9 @@ void waiting_orphan(struct delivery *d, struct session *s)
 
 void waiting_drain(struct delivery *d, struct session *s)
 {
-    while (!list_empty(&s->parked))
-        finish(d, s, unpark(d, list_entry(s->parked.next, struct poll_wait, link)));
+    struct list_node *next = NULL;
+    for (struct list_node *node = s->parked.next; node != &s->parked; node = next) {
+        next = node->next;
+        end_wait(d, s, unpark(d, list_entry(node, struct poll_wait, link)));
+    }
 }

@@ -15,16 +15,22 @@ enum {
     PARKED_PER_MEMBER_MAX = 64,
     RUN_GAP_MAX = 1024, /* a run has no larger gap between two of its offsets */
 };
+#define POLL_FOR_KEYS_US                                                                           \
+    (5LL * 1000 * 1000) /* a poll that is not to wait waits for keys so long                       \
+                         */
 
 struct poll_wait {
     struct poll_request *poll; /* borrowed until its done() */
     struct session *session;   /* borrowed; NULL: the member is gone */
     struct list_node link;     /* session's parked, or delivery's orphans */
     struct wheel_node timer;
+    bool for_keys; /* it was not to wait, but nobody can tell yet whether there is something */
 };
 
 /* Answers the poll, or parks it. */
 void waiting_poll(struct delivery *d, struct session *s, struct poll_request *poll);
+/* Ends the parked polls whose clients are gone. */
+void waiting_drop_vanished(struct delivery *d, struct session *s);
 /* Something may be there for this member: looked at by the next waiting_serve(). */
 void waiting_wake(struct delivery *d, struct session *s);
 void waiting_wake_owner(struct delivery *d, const struct group_partition *gp);

@@ -337,35 +337,11 @@ void partition_log_find(const struct partition_log *log, uint64_t offset, struct
     CHECK(out->position < out->end);
 }
 
-/* From an entry that is earlier to the first batch that is not. */
-static enum status walk_to_time(struct log_segment *s, int64_t time_us, bool *out_found,
-                                uint64_t *out_offset)
-{
-    const struct log_entry *entry = log_segment_find_time(s, time_us);
-    struct log_walk walk;
-    struct batch_header batch;
-    bool end = false;
-    int fd = log_segment_fd(s);
-    *out_found = false;
-    if (fd < 0)
-        return ST_IO;
-    log_walk_init(&walk, fd, entry != NULL ? entry->position : 0, s->size);
-    for (;;) {
-        enum status st = log_walk_next(&walk, &batch, &end);
-        if (st != ST_OK || end)
-            return st;
-        if (batch.time_us >= time_us)
-            break;
-    }
-    *out_found = true;
-    *out_offset = batch.base_offset;
-    return ST_OK;
-}
-
-enum status partition_log_find_time(const struct partition_log *log, int64_t time_us,
-                                    uint64_t *out_offset)
+void partition_log_seek_time(const struct partition_log *log, int64_t time_us,
+                             struct log_range *out_range, uint64_t *out_offset)
 {
     CHECK(log->pending.size == 0);
+    *out_range = (struct log_range){.last = true};
     *out_offset = log->next_offset;
     uint32_t low = 0, high = log->segment_count; /* segments below low begin earlier */
     while (low < high) {
@@ -378,15 +354,41 @@ enum status partition_log_find_time(const struct partition_log *log, int64_t tim
     if (low < log->segment_count)
         *out_offset = log->segments[low]->base;
     if (low == 0)
+        return;
+    struct log_segment *s = log->segments[low - 1];
+    const struct log_entry *entry = log_segment_find_time(s, time_us);
+    CHECK(entry != NULL);
+    *out_range = (struct log_range){
+        .segment = log_segment_ref(s),
+        .position = entry->position,
+        .offset = s->base + entry->relative_offset,
+        .end = s->size,
+        .limit_offset = *out_offset,
+        .last = low == log->segment_count,
+    };
+}
+
+enum status log_range_find_time(const struct log_range *range, int64_t time_us,
+                                uint64_t *inout_offset)
+{
+    if (range->segment == NULL)
         return ST_OK;
-    struct log_segment *s = log_segment_ref(log->segments[low - 1]);
-    bool found = false;
-    uint64_t offset = 0;
-    enum status st = walk_to_time(s, time_us, &found, &offset);
-    log_segment_unref(s);
-    if (found)
-        *out_offset = offset;
-    return st;
+    int fd = log_segment_fd(range->segment);
+    if (fd < 0)
+        return ST_IO;
+    struct log_walk walk;
+    log_walk_init(&walk, fd, range->position, range->end);
+    for (;;) {
+        struct batch_header batch;
+        bool end = false;
+        enum status st = log_walk_next(&walk, &batch, &end);
+        if (st != ST_OK || end)
+            return st;
+        if (batch.time_us >= time_us) {
+            *inout_offset = batch.base_offset;
+            return ST_OK;
+        }
+    }
 }
 
 void log_range_release(struct log_range *range)

@@ -61,10 +61,16 @@ struct log_range {
  * the start finds the first retained batch. The log is flushed. Cost: O(log index entries), no I/O.
  */
 void partition_log_find(const struct partition_log *log, uint64_t offset, struct log_range *out);
-/* The first offset whose batch has time >= time_us; next_offset if none. The log is
- * flushed. Cost: one read of 8 KiB. Errors: ST_IO, ST_CORRUPT. */
-enum status partition_log_find_time(const struct partition_log *log, int64_t time_us,
-                                    uint64_t *out_offset);
+/* Seeks the first offset whose batch has time >= time_us, in two steps. The first looks at the
+ * index: gives the piece of a segment in which it may be, to be released (segment NULL: there is
+ * none), and the offset, next_offset at most, if it is not there. The log is flushed. Cost: O(log
+ * index entries), no I/O. */
+void partition_log_seek_time(const struct partition_log *log, int64_t time_us,
+                             struct log_range *out_range, uint64_t *out_offset);
+/* The second looks into that piece, and sets the offset if it finds it there. Any thread. Cost: one
+ * read of 8 KiB, rarely two. Errors: ST_IO, ST_CORRUPT. */
+enum status log_range_find_time(const struct log_range *range, int64_t time_us,
+                                uint64_t *inout_offset);
 void log_range_release(struct log_range *range); /* any thread */
 /* Reads up to `size` bytes of the range from `position` on. Any thread. Errors: ST_IO. */
 enum status log_range_read(const struct log_range *range, uint64_t position, void *data,

@@ -10,7 +10,7 @@ static struct partition *find_partition(const struct machine *m, uint32_t topic_
     if (t == NULL || partition >= t->partition_count)
         return NULL;
     *out_status = ST_OK;
-    return &t->partitions[partition];
+    return t->partitions[partition];
 }
 
 void apply_delay_due(struct machine *m, const struct command_delay_due *cmd, struct arena *arena,

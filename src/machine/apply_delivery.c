@@ -139,7 +139,7 @@ static void append_dead_letter(struct machine *m, const struct command_dead_lett
         out->status = ST_QUOTA_EXCEEDED;
         return;
     }
-    struct partition *p = &t->partitions[entry->hash % t->partition_count];
+    struct partition *p = t->partitions[entry->hash % t->partition_count];
     out->topic = arena_copy(arena, topic_name(t));
     out->partition = p->index;
     out->offset = partition_append(m, p, entry->batch);
@@ -206,7 +206,7 @@ void apply_replay(struct machine *m, const struct command_replay *cmd, struct ar
         out->status = ST_PARTITION_NOT_FOUND;
     if (out->status != ST_OK)
         return;
-    struct partition *from = &source->partitions[cmd->partition];
+    struct partition *from = source->partitions[cmd->partition];
     for (uint32_t i = 0; i < cmd->entry_count; i++) {
         const struct replay_entry *entry = &cmd->entries[i];
         if (entry->offset >= from->next_offset || entry->offset < from->start_offset ||
@@ -214,7 +214,7 @@ void apply_replay(struct machine *m, const struct command_replay *cmd, struct ar
             out->replay.skipped++;
             continue;
         }
-        struct partition *to = &target->partitions[entry->hash % target->partition_count];
+        struct partition *to = target->partitions[entry->hash % target->partition_count];
         (void)partition_append(m, to, entry->batch);
         partition_make_gone(m, from, entry->offset, partition_lane_of(from, entry->offset));
         out->replay.moved++;

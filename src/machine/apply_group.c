@@ -40,7 +40,8 @@ struct joining { /* one GROUP_JOIN on its way */
     struct machine *m;
     struct group *group; /* NULL: to be created by the first who may join */
     struct span name;
-    bool changed; /* a new generation is due */
+    bool changed;   /* a new generation is due */
+    bool reordered; /* messages are delivered in another order */
 };
 
 static enum status may_join(const struct joining *join, const struct joiner *joiner,
@@ -85,7 +86,7 @@ static enum status join_one(struct joining *join, const struct joiner *joiner)
         member->joined_us = join->m->time_us;
         member->changed_generation = join->group->generation + 1;
         join->changed = true;
-    } else if (member->topic_count != topic_count ||
+    } else if (member->topic_count != topic_count || member->cooperative != joiner->cooperative ||
                memcmp(member->topic_ids, topic_ids, topic_count * sizeof *topic_ids) != 0) {
         join->changed = true;
     }
@@ -95,6 +96,11 @@ static enum status join_one(struct joining *join, const struct joiner *joiner)
     member->in_flight_max = joiner->in_flight_max;
     member->deliveries_max = joiner->deliveries_max;
     member->from_latest = joiner->from_latest;
+    member->cooperative = joiner->cooperative;
+    if (joiner->ordering != ORDERING_UNSET && joiner->ordering != join->group->ordering) {
+        join->group->ordering = joiner->ordering;
+        join->reordered = true;
+    }
     return ST_OK;
 }
 
@@ -109,6 +115,16 @@ static void describe_group(const struct group *g, struct arena *arena,
         out->member_ids[i] = arena_copy(arena, g->members[i]->id);
     if (g->member_count > 0)
         out->leader_id = out->member_ids[0];
+}
+
+/* Is somebody still to let go of a partition for this member? */
+static bool member_waits(const struct member *member)
+{
+    const struct group *g = member->group;
+    for (uint32_t i = 0; group_is_rebalancing(g) && i < g->partition_count; i++)
+        if (g->partitions[i]->successor == member)
+            return true;
+    return false;
 }
 
 void apply_group_join(struct machine *m, const struct command_group_join *cmd, struct arena *arena,
@@ -126,7 +142,9 @@ void apply_group_join(struct machine *m, const struct command_group_join *cmd, s
         return;
 
     if (join.changed)
-        group_rebalance(m, join.group);
+        group_rebalance(m, join.group, REBALANCE_MEMBER_JOINED);
+    else if (join.reordered)
+        EFFECT(m, group_changed, join.group);
     describe_group(join.group, arena, &out->join);
     for (uint32_t i = 0; i < cmd->joiner_count; i++) {
         if (joined[i].status != ST_OK)
@@ -134,6 +152,7 @@ void apply_group_join(struct machine *m, const struct command_group_join *cmd, s
         const struct member *member = group_find_member(join.group, joined[i].member_id);
         CHECK(member != NULL);
         joined[i].leader = member->rank == 0;
+        joined[i].waits = member_waits(member);
         joined[i].assigned = member_copy_assigned(member, arena, &joined[i].assigned_count);
     }
 }
@@ -154,11 +173,12 @@ void apply_group_leave(struct machine *m, const struct command_group_leave *cmd,
         return;
     }
     EFFECT(m, member_gone, g, member);
-    for (uint32_t i = 0; i < member->assigned_count; i++)
-        member->assigned[i]->owner = NULL;
+    member_let_go(member);
     group_remove_member(g, member);
     group_add_departed(g, cmd->member_id, m->time_us);
-    group_rebalance(m, g);
+    group_rebalance(m, g,
+                    cmd->reason == LEAVE_SESSION_EXPIRED ? REBALANCE_SESSION_TIMEOUT
+                                                         : REBALANCE_MEMBER_LEFT);
 }
 
 void apply_group_delete(struct machine *m, const struct command_group_delete *cmd,

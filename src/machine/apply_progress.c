@@ -1,4 +1,4 @@
-/* Progress of a group: acks one by one, and committed offsets. */
+/* Progress of a group: acks one by one, committed offsets, and offsets set from outside. */
 #include "machine/state.h"
 #include "std/check.h"
 
@@ -59,14 +59,26 @@ static enum status find_owned(const struct machine *m, const struct group *g,
     return *out != NULL && (*out)->owner == member ? ST_OK : ST_NOT_ASSIGNED;
 }
 
+static void rewind_to(struct machine *m, struct group_partition *gp, uint64_t offset)
+{
+    group_partition_rewind(gp, offset, m->applied_index);
+    EFFECT(m, position_moved, gp);
+}
+
+static void advance_to(struct machine *m, struct group_partition *gp, uint64_t offset)
+{
+    group_partition_advance(gp, offset);
+    EFFECT(m, position_moved, gp);
+}
+
 /* Forward, what is done stays done: the position goes on over messages that were acked before.
  * Back, everything from the offset on is delivered again. */
 static void set_position(struct machine *m, struct group_partition *gp, uint64_t offset)
 {
-    if (offset == gp->position)
-        return;
-    group_partition_set_position(gp, offset, m->applied_index);
-    EFFECT(m, position_moved, gp);
+    if (offset < gp->position)
+        rewind_to(m, gp, offset);
+    else if (offset > gp->position)
+        advance_to(m, gp, offset);
 }
 
 void apply_offsets_commit(struct machine *m, const struct command_offsets_commit *cmd,
@@ -92,4 +104,60 @@ void apply_offsets_commit(struct machine *m, const struct command_offsets_commit
     }
     for (uint32_t i = 0; i < cmd->entry_count; i++)
         set_position(m, found[i], cmd->entries[i].offset);
+}
+
+/* Where the entry puts the group, within what the log has. */
+static uint64_t reset_target(const struct partition *p, const struct reset_entry *entry)
+{
+    if (entry->to == RESET_EARLIEST ||
+        (entry->to == RESET_OFFSET && entry->offset < p->start_offset))
+        return p->start_offset;
+    if (entry->to == RESET_LATEST || entry->offset > p->next_offset)
+        return p->next_offset;
+    return entry->offset;
+}
+
+static void reset_one(struct machine *m, struct group *g, struct partition *p,
+                      const struct reset_entry *entry, struct result_reset *out)
+{
+    uint32_t known = g->partition_count;
+    struct group_partition *gp = group_need_partition(g, p);
+    uint64_t target = reset_target(p, entry);
+    if (g->partition_count != known) /* nobody has read it yet: it begins there */
+        gp->position = group_partition_next_open(gp, target);
+    else if (target <= gp->position) /* also where it stands: what was done beyond comes again */
+        rewind_to(m, gp, target);
+    else
+        advance_to(m, gp, target);
+    out->positions[out->count++] = (struct reset_position){
+        .partition = p->index, .offset = gp->position, .lag = group_partition_lag(gp)};
+}
+
+void apply_offsets_reset(struct machine *m, const struct command_offsets_reset *cmd,
+                         struct arena *arena, struct result *out)
+{
+    struct group *g = machine_find_group(m, cmd->group);
+    const struct topic *t = machine_find_topic(m, cmd->topic);
+    if (g == NULL || t == NULL) {
+        out->status = g == NULL ? ST_GROUP_NOT_FOUND : ST_TOPIC_NOT_FOUND;
+        return;
+    }
+    size_t capacity = 0;
+    for (uint32_t i = 0; i < cmd->entry_count; i++) {
+        bool every = cmd->entries[i].partition == RESET_EVERY_PARTITION;
+        if (!every && cmd->entries[i].partition >= t->partition_count) {
+            out->status = ST_PARTITION_NOT_FOUND;
+            return; /* all or none */
+        }
+        capacity += every ? t->partition_count : 1;
+    }
+    out->reset.positions = arena_array(arena, capacity, sizeof *out->reset.positions);
+    for (uint32_t i = 0; i < cmd->entry_count; i++) {
+        const struct reset_entry *entry = &cmd->entries[i];
+        bool every = entry->partition == RESET_EVERY_PARTITION;
+        uint32_t first = every ? 0 : entry->partition;
+        uint32_t end = every ? t->partition_count : entry->partition + 1;
+        for (uint32_t p = first; p < end; p++)
+            reset_one(m, g, t->partitions[p], entry, &out->reset);
+    }
 }

@@ -10,7 +10,7 @@ static struct partition *place(struct topic *t, uint32_t target)
     if (target & PUBLISH_KEYLESS)
         index = (t->round_robin + (target & ~PUBLISH_KEYLESS)) % t->partition_count;
     CHECK(index < t->partition_count);
-    return &t->partitions[index];
+    return t->partitions[index];
 }
 
 /* Is there room for the delayed messages of the command? All of them or none. */

@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "std/alloc.h"
 #include "std/check.h"
@@ -9,7 +10,9 @@
 /* First every partition without an owner goes to the least loaded subscriber, topics with few
  * subscribers first, as they have the least choice. Then the most loaded member that can gives one
  * partition to the least loaded member that may take it, until nobody can: a giver has at least two
- * more than the taker. Each move lowers the sum of squared loads, so this ends. */
+ * more than the taker. Each move lowers the sum of squared loads, so this ends. With unequal
+ * subscriptions a later move may make an earlier one needless: last, what can go back to its owner
+ * does. */
 
 struct work {
     const struct assign_member *members;
@@ -20,6 +23,7 @@ struct work {
     bool *stuck;            /* the member has nothing that it could give away now */
     uint32_t *first_seat;   /* of each member in `held`; a seat is a member's place in a topic */
     uint32_t *held;         /* of each seat: partitions of the topic that the member owns */
+    uint32_t **before;      /* of each topic: the owners that its partitions came with */
     uint32_t *first_reader; /* of each topic in `readers`, and one past the last */
     uint32_t *readers;      /* subscribers of each topic, ascending */
     uint32_t *least;        /* of each topic: its least loaded subscriber, or ASSIGN_NOBODY for
@@ -87,6 +91,8 @@ static void count_loads(struct work *w)
             ++*held;
             w->loads[owner]++;
         }
+        w->before[t] = alloc_array((size_t)topic->partition_count + 1, sizeof *w->before[t]);
+        memcpy(w->before[t], topic->owners, topic->partition_count * sizeof *topic->owners);
     }
 }
 
@@ -214,6 +220,49 @@ static void balance(struct work *w)
     }
 }
 
+/* Does the balance hold with one partition more for `to`, a subscriber, and one fewer for `from`,
+ * who has one of that topic? It does now. */
+static bool may_go_back(const struct work *w, uint32_t topic, uint32_t from, uint32_t to)
+{
+    if (w->loads[to] >= w->loads[from])
+        return false;
+    for (uint32_t i = 0; i < w->members[to].topic_count; i++) {
+        uint32_t t = w->members[to].topics[i];
+        if (t != topic && w->held[w->first_seat[to] + i] == 0)
+            continue;
+        for (uint32_t k = w->first_reader[t]; k < w->first_reader[t + 1]; k++)
+            if (w->loads[w->readers[k]] < w->loads[to])
+                return false; /* it would want one of those that `to` has */
+    }
+    for (uint32_t i = 0; i < w->members[from].topic_count; i++) {
+        uint32_t t = w->members[from].topics[i];
+        for (uint32_t k = w->first_reader[t]; k < w->first_reader[t + 1]; k++) {
+            uint32_t other = w->readers[k];
+            if (w->loads[other] > w->loads[from] && *find_held(w, other, t) > 0)
+                return false; /* `from` would want one of its */
+        }
+    }
+    return true;
+}
+
+/* Each return makes one move fewer, so this ends. */
+static void give_back(struct work *w)
+{
+    for (bool again = true; again;) {
+        again = false;
+        for (uint32_t t = 0; t < w->topic_count; t++) {
+            for (uint32_t p = 0; p < w->topics[t].partition_count; p++) {
+                uint32_t from = w->topics[t].owners[p], to = w->before[t][p];
+                if (to == ASSIGN_NOBODY || to == from || !may_go_back(w, t, from, to))
+                    continue;
+                give_up(w, t, from);
+                take(w, t, p, to);
+                again = true;
+            }
+        }
+    }
+}
+
 void assign(const struct assign_member *members, uint32_t member_count, struct assign_topic *topics,
             uint32_t topic_count)
 {
@@ -225,10 +274,15 @@ void assign(const struct assign_member *members, uint32_t member_count, struct a
     w.stuck = alloc_array((size_t)member_count + 1, sizeof *w.stuck);
     w.first_seat = alloc_array((size_t)member_count + 1, sizeof *w.first_seat);
     w.least = alloc_array((size_t)topic_count + 1, sizeof *w.least);
+    w.before = alloc_array((size_t)topic_count + 1, sizeof(uint32_t *));
     list_readers(&w);
     count_loads(&w);
     place_free_ones(&w);
     balance(&w);
+    give_back(&w);
+    for (uint32_t t = 0; t < topic_count; t++)
+        free(w.before[t]);
+    free(w.before);
     free(w.loads);
     free(w.stuck);
     free(w.first_seat);

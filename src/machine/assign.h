@@ -5,8 +5,9 @@
  *   - each partition of a topic that somebody subscribes to has one owner, who subscribes to it;
  *   - no partition could move from its owner to a subscriber with at least two partitions fewer;
  *     so members with equal subscriptions differ by one at most;
- *   - a partition keeps its owner unless the two rules above need it to move; with equal
- *     subscriptions the number of moves is the smallest possible. */
+ *   - a partition keeps its owner unless the two rules above need it to move: none of those that
+ *     moved could go back alone; with equal subscriptions the number of moves is the smallest
+ *     possible. */
 #ifndef MACHINE_ASSIGN_H
 #define MACHINE_ASSIGN_H
 

@@ -25,6 +25,7 @@ struct group *group_new(uint32_t id, struct span name)
     struct group *g = new_zero(struct group);
     g->id = id;
     g->name = alloc_string((const char *)name.data, name.size);
+    g->ordering = ORDERING_NONE;
     return g;
 }
 

@@ -3,6 +3,7 @@
 #define MACHINE_GROUP_H
 
 #include "command/command.h"
+#include "command/query.h"
 #include "machine/offset_set.h"
 #include "machine/topic.h"
 #include "std/map.h"
@@ -21,6 +22,7 @@ struct member {
     uint32_t in_flight_max;
     uint32_t deliveries_max; /* 0: the topic's own */
     bool from_latest;
+    bool cooperative;
     int64_t joined_us;
     struct group_partition *
         *assigned; /* owned array, borrowed members; by topic name, then partition */
@@ -51,6 +53,11 @@ struct group_partition {
     struct group *group;                  /* borrowed */
     struct partition *partition;          /* borrowed */
     struct member *owner;                 /* borrowed; NULL: nobody reads it now */
+    struct member *successor;             /* borrowed; to whom the owner, who is cooperative, is to
+                                             hand it over; NULL: nobody */
+    int64_t revoke_by_us;                 /* until when; 0: no successor */
+    uint64_t owner_index;                 /* of the command that made the owner its owner */
+    uint32_t owner_generation;            /* the first one in which it is */
     struct group_partition *next_reader;  /* of the same partition; the list begins there */
     struct group_partition **reader_slot; /* what points at us */
     uint64_t position;                    /* all below is done or gone */
@@ -74,19 +81,25 @@ struct group {
     uint32_t id; /* never reused */
     char *name;  /* qualified, owned */
     uint32_t generation;
-    uint64_t rebalance_count;
+    enum ordering ordering; /* never UNSET */
     int64_t created_us;
-    struct member **members; /* owned; longest-serving first */
+    struct rebalance_stats rebalances;
+    uint32_t open_rebalances;   /* of those counted: not ended yet */
+    bool revocation_expired;    /* during them */
+    int64_t rebalance_began_us; /* the first of them */
+    struct member **members;    /* owned; longest-serving first */
     uint32_t member_count;
     struct map by_member_id;             /* of the same members */
     struct group_partition **partitions; /* owned; by topic id, then partition */
     uint32_t partition_count;
     struct departed *departed; /* owned; oldest first, at most DEPARTED_MAX and DEPARTED_KEPT_US */
     uint32_t departed_count;
+    void *revocation; /* delivery's timer; not part of the state */
 };
 
 enum { DEPARTED_MAX = 1024 };
-#define DEPARTED_KEPT_US (10LL * 60 * 1000 * 1000)
+#define REVOCATION_TIMEOUT_US (60LL * 1000 * 1000)
+#define DEPARTED_KEPT_US      (10LL * 60 * 1000 * 1000)
 
 /* All borrowed; NULL if there is none. Cost: O(1) for a member, O(log partitions) for the next two.
  */
@@ -94,6 +107,9 @@ struct member *group_find_member(const struct group *g, struct span member_id);
 bool group_has_departed(const struct group *g, struct span member_id, int64_t now_us);
 struct group_partition *group_find_partition(const struct group *g, uint32_t topic_id,
                                              uint32_t partition);
+/* How many visible messages the group has not done. Cost: O(bitmap chunks between its position and
+ * the end). */
+uint64_t group_partition_lag(const struct group_partition *gp);
 /* Done for the group, or gone for all. */
 bool group_partition_is_done(const struct group_partition *gp, uint64_t offset);
 struct retry *group_partition_find_retry(const struct group_partition *gp, uint64_t offset);

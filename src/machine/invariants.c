@@ -46,7 +46,7 @@ static const char *check_exceptions(const struct partition *p)
 
 static const char *check_partition(const struct topic *t, uint32_t i)
 {
-    const struct partition *p = &t->partitions[i];
+    const struct partition *p = t->partitions[i];
     MUST(p->topic == t);
     MUST(p->index == i);
     MUST(p->next_offset <= OFFSET_MAX);
@@ -70,8 +70,8 @@ static const char *check_topic(const struct machine *m, const struct topic *t)
         const char *broken = check_partition(t, i);
         if (broken != NULL)
             return broken;
-        if (t->partitions[i].exceptions != NULL)
-            pending += due_index_count(&t->partitions[i].exceptions->due);
+        if (t->partitions[i]->exceptions != NULL)
+            pending += due_index_count(&t->partitions[i]->exceptions->due);
     }
     MUST(pending == t->pending_count);
     return NULL;
@@ -100,7 +100,8 @@ static const char *check_member(const struct machine *m, const struct group *g, 
     MUST(group_find_member(g, member->id) == member);
     MUST(member->topic_count <= TOPICS_PER_MEMBER_MAX);
     MUST(member->session_us >= 1 && member->visibility_us >= 0 && member->in_flight_max >= 1);
-    MUST(member->changed_generation >= 1 && member->changed_generation <= g->generation);
+    MUST(member->changed_generation >= 1);
+    MUST(member->changed_generation <= g->generation + group_is_rebalancing(g));
     MUST(member->joined_us <= m->time_us);
     for (uint32_t i = 0; i < member->topic_count; i++) {
         MUST(i == 0 || member->topic_ids[i - 1] < member->topic_ids[i]);
@@ -123,6 +124,14 @@ static const char *check_group_partition(const struct machine *m, const struct g
     MUST(machine_topic_by_id(m, p->topic->id) == p->topic);
     MUST(group_find_partition(g, p->topic->id, p->index) == gp);
     MUST(gp->owner == NULL || member_subscribes(gp->owner, p->topic->id));
+    MUST(gp->owner_index <= m->applied_index);
+    MUST(gp->owner_generation <= g->generation + group_is_rebalancing(g));
+    MUST((gp->successor != NULL) == (gp->revoke_by_us > 0));
+    if (gp->successor != NULL) {
+        MUST(gp->owner != NULL && gp->owner->cooperative && gp->owner != gp->successor);
+        MUST(member_subscribes(gp->successor, p->topic->id));
+        MUST(group_is_rebalancing(g));
+    }
     MUST(gp->position <= OFFSET_MAX);
     MUST(!partition_is_gone(p, gp->position));
     uint64_t first_done;
@@ -161,14 +170,17 @@ static const char *check_group(const struct machine *m, const struct group *g)
     MUST(machine_group_by_id(m, g->id) == g);
     MUST(machine_find_group(m, span_text(g->name)) == g);
     MUST(g->generation >= 1);
-    MUST(g->rebalance_count <= g->generation);
+    MUST(g->rebalances.total ==
+         g->rebalances.successful + g->rebalances.failed + g->open_rebalances);
+    MUST(g->open_rebalances > 0 || g->rebalance_began_us == 0);
     MUST(g->created_us <= m->time_us);
     MUST(g->member_count <= MEMBERS_PER_GROUP_MAX);
     MUST(g->by_member_id.count == g->member_count);
-    uint64_t owned = 0, assigned = 0;
+    uint64_t owned = 0, assigned = 0, handed_over = 0;
     const char *broken = NULL;
     for (uint32_t i = 0; i < g->partition_count && broken == NULL; i++) {
         owned += g->partitions[i]->owner != NULL;
+        handed_over += g->partitions[i]->successor != NULL;
         broken = check_group_partition(m, g, i);
     }
     for (uint32_t i = 0; i < g->member_count && broken == NULL; i++) {
@@ -177,6 +189,7 @@ static const char *check_group(const struct machine *m, const struct group *g)
     }
     if (broken != NULL)
         return broken;
+    MUST((handed_over > 0) == group_is_rebalancing(g));
     MUST(owned == assigned); /* each on its owner's list: as many, all of them theirs, no doubles */
     return check_departed(m, g);
 }

@@ -29,6 +29,8 @@
 struct machine_effects {
     void (*topic_created)(void *user, const struct topic *topic);
     void (*topic_deleted)(void *user, const struct topic *topic); /* before it is freed */
+    /* Partitions first .. partition_count - 1 are new. Before groups get to know of them. */
+    void (*partitions_added)(void *user, const struct topic *topic, uint32_t first);
     /* `batch` is appended to the partition's log with this base offset and time. */
     void (*append)(void *user, struct partition *partition, uint64_t base_offset, int64_t time_us,
                    struct span batch);

@@ -22,6 +22,20 @@ uint64_t group_partition_next_open(const struct group_partition *gp, uint64_t fr
     }
 }
 
+uint64_t group_partition_lag(const struct group_partition *gp)
+{
+    const struct partition *p = gp->partition;
+    uint64_t from = gp->position < p->start_offset ? p->start_offset : gp->position;
+    if (from >= p->next_offset)
+        return 0;
+    uint64_t lag =
+        p->next_offset - from - offset_set_count_between(&gp->done, from, p->next_offset);
+    if (p->exceptions != NULL)
+        lag = lag - offset_set_count_between(&p->exceptions->hidden, from, p->next_offset) +
+              offset_set_count_common(&p->exceptions->hidden, &gp->done);
+    return lag;
+}
+
 static void rise(struct group_partition *gp, uint64_t from)
 {
     gp->position = group_partition_next_open(gp, from);
@@ -55,15 +69,20 @@ static void drop_retries_below(struct group_partition *gp, uint64_t offset)
             group_partition_drop_retry(gp, gp->retries[i]->offset);
 }
 
-void group_partition_set_position(struct group_partition *gp, uint64_t offset, uint64_t index)
+void group_partition_rewind(struct group_partition *gp, uint64_t offset, uint64_t index)
 {
-    if (offset < gp->position) {
-        gp->rewound_index = index;
-        offset_set_clear(&gp->done);
-        offset_set_clear(&gp->out);
-        gp->out_until_us = 0;
-        group_partition_clear_retries(gp);
-    }
+    CHECK(offset <= gp->position);
+    gp->rewound_index = index;
+    offset_set_clear(&gp->done);
+    offset_set_clear(&gp->out);
+    gp->out_until_us = 0;
+    group_partition_clear_retries(gp);
+    rise(gp, offset);
+}
+
+void group_partition_advance(struct group_partition *gp, uint64_t offset)
+{
+    CHECK(offset >= gp->position);
     rise(gp, offset);
     offset_set_remove_below(&gp->out, gp->position);
     drop_retries_below(gp, gp->position);

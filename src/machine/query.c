@@ -70,7 +70,7 @@ static void describe_topic(const struct machine *m, const struct topic *t, bool 
         return;
     out->partitions = arena_array(arena, t->partition_count, sizeof *out->partitions);
     for (uint32_t i = 0; i < t->partition_count; i++) {
-        const struct partition *p = &t->partitions[i];
+        const struct partition *p = t->partitions[i];
         out->partitions[i] = (struct partition_info){
             .start_offset = p->start_offset,
             .next_offset = p->next_offset,
@@ -183,13 +183,16 @@ static void describe_group(const struct machine *m, const struct group *g, struc
                                .generation = g->generation,
                                .created_us = g->created_us,
                                .member_count = g->member_count,
-                               .rebalance_count = g->rebalance_count};
+                               .ordering = g->ordering,
+                               .rebalancing = group_is_rebalancing(g),
+                               .rebalances = g->rebalances};
     out->members = arena_array(arena, g->member_count, sizeof *out->members);
     for (uint32_t i = 0; i < g->member_count; i++) {
         const struct member *member = g->members[i];
         struct member_info *info = &out->members[i];
         info->member_id = arena_copy(arena, member->id);
         info->client_id = arena_copy(arena, member->client_id);
+        info->cooperative = member->cooperative;
         info->joined_us = member->joined_us;
         info->assigned = member_copy_assigned(member, arena, &info->assigned_count);
     }
@@ -257,6 +260,7 @@ static void query_offsets(const struct machine *m, const struct query *q, struct
             .partition = gp->partition->index,
             .offset = gp->position,
             .next_offset = gp->partition->next_offset,
+            .lag = group_partition_lag(gp),
         };
     }
     qsort(out->offsets, out->offset_count, sizeof *out->offsets, compare_offsets);

@@ -74,7 +74,7 @@ void query_delayed(const struct topic *t, const struct query *q, struct arena *a
     struct cursor *cursors = arena_array(arena, t->partition_count, sizeof *cursors);
     uint32_t count = 0;
     for (uint32_t i = 0; i < t->partition_count; i++) {
-        const struct partition *p = &t->partitions[i];
+        const struct partition *p = t->partitions[i];
         if (p->exceptions == NULL || (q->partition >= 0 && q->partition != (int64_t)i))
             continue;
         cursors[count++] = (struct cursor){.due = &p->exceptions->due, .partition = i};

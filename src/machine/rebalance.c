@@ -1,4 +1,4 @@
-/* A new generation of a group: who reads what from now on. */
+/* Who of a group reads what from now on. */
 #include <stdlib.h>
 
 #include "machine/assign.h"
@@ -74,6 +74,15 @@ static void plan_members(struct plan *plan)
     }
 }
 
+/* Who has the partition, or is about to get it, and wants it still; NULL: nobody. */
+static const struct member *expected_owner(const struct group_partition *gp)
+{
+    uint32_t topic_id = gp->partition->topic->id;
+    if (gp->successor != NULL && member_subscribes(gp->successor, topic_id))
+        return gp->successor;
+    return gp->owner != NULL && member_subscribes(gp->owner, topic_id) ? gp->owner : NULL;
+}
+
 static void plan_topics(struct plan *plan)
 {
     size_t partitions = 0;
@@ -94,11 +103,10 @@ static void plan_topics(struct plan *plan)
     }
     for (uint32_t i = 0; i < plan->group->partition_count; i++) {
         const struct group_partition *gp = plan->group->partitions[i];
-        if (gp->owner == NULL)
-            continue;
         const struct partition *p = gp->partition;
-        if (member_subscribes(gp->owner, p->topic->id))
-            plan->topics[find_index(plan, p->topic->id)].owners[p->index] = gp->owner->rank;
+        const struct member *owner = expected_owner(gp);
+        if (owner != NULL)
+            plan->topics[find_index(plan, p->topic->id)].owners[p->index] = owner->rank;
     }
 }
 
@@ -111,40 +119,44 @@ static void plan_free(struct plan *plan)
     free(plan->subscriptions);
 }
 
-/* Gives the partition to `owner`; true if that is news. One the group had not before starts where
- * its first owner wants it. */
-static bool hand_over(struct group *g, struct partition *p, struct member *owner)
+/* Gives the partition to `to`: now, or once its owner has let go of it. One that the group had not
+ * before starts where its first owner wants it. */
+static void hand_over(const struct machine *m, struct group *g, struct partition *p,
+                      struct member *to)
 {
     uint32_t known = g->partition_count;
     struct group_partition *gp = group_need_partition(g, p);
     if (g->partition_count != known)
         gp->position =
-            group_partition_next_open(gp, owner->from_latest ? p->next_offset : p->start_offset);
-    bool moved = gp->owner != owner;
-    gp->owner = owner;
-    return moved;
+            group_partition_next_open(gp, to->from_latest ? p->next_offset : p->start_offset);
+    if (gp->owner == to) {
+        gp->successor = NULL;
+        gp->revoke_by_us = 0;
+    } else if (gp->owner != NULL && gp->owner->cooperative) {
+        if (gp->successor == NULL)
+            gp->revoke_by_us = m->time_us + REVOCATION_TIMEOUT_US;
+        gp->successor = to;
+    } else {
+        group_partition_move(m, gp, to);
+    }
 }
 
-static bool plan_carry_out(const struct plan *plan)
+static void plan_carry_out(const struct plan *plan)
 {
     struct group *g = plan->group;
-    bool moved = false;
-    for (uint32_t i = 0; i < g->partition_count; i++) { /* what nobody subscribes to any more */
+    for (uint32_t i = 0; i < g->partition_count; i++) { /* what its owner wants no more */
         struct group_partition *gp = g->partitions[i];
-        if (gp->owner != NULL && !member_subscribes(gp->owner, gp->partition->topic->id)) {
-            gp->owner = NULL;
-            moved = true;
-        }
+        if (gp->owner != NULL && !member_subscribes(gp->owner, gp->partition->topic->id))
+            group_partition_move(plan->m, gp, NULL);
     }
     for (uint32_t i = 0; i < plan->topic_count; i++) {
         struct topic *t = machine_topic_by_id(plan->m, plan->topic_ids[i]);
         for (uint32_t p = 0; p < t->partition_count; p++) {
             uint32_t rank = plan->topics[i].owners[p];
             CHECK(rank < g->member_count);
-            moved |= hand_over(g, &t->partitions[p], g->members[rank]);
+            hand_over(plan->m, g, t->partitions[p], g->members[rank]);
         }
     }
-    return moved;
 }
 
 static int compare_by_name(const void *left, const void *right)
@@ -203,19 +215,19 @@ void group_fill_assigned(struct group *g, uint32_t generation)
     free(shares);
 }
 
-void group_rebalance(struct machine *m, struct group *g)
+void group_rebalance(struct machine *m, struct group *g, enum rebalance_reason reason)
 {
+    if (g->open_rebalances++ == 0)
+        g->rebalance_began_us = m->time_us;
+    g->rebalances.total++;
+    g->rebalances.by_reason[reason]++;
     struct plan plan = {.m = m, .group = g};
     plan_members(&plan);
     plan_topics(&plan);
     assign(plan.members, g->member_count, plan.topics, plan.topic_count);
-    CHECK(g->generation < UINT32_MAX);
-    g->generation++;
-    if (plan_carry_out(&plan))
-        g->rebalance_count++;
+    plan_carry_out(&plan);
     plan_free(&plan);
-    group_fill_assigned(g, g->generation);
-    EFFECT(m, group_changed, g);
+    group_settle(m, g);
 }
 
 /* Takes the topic out of the subscription; false if it was not there. */
@@ -264,5 +276,5 @@ void group_drop_topic(struct machine *m, struct group *g, const struct topic *t)
     }
     g->partition_count = kept;
     if (subscribed)
-        group_rebalance(m, g);
+        group_rebalance(m, g, REBALANCE_TOPIC_DELETED);
 }

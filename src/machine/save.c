@@ -10,7 +10,9 @@
 #include "std/check.h"
 
 enum {
-    VERSION = 2,    /* 1 is read, too: it had no priorities, delays and deliveries */
+    /* Older ones are read, too: 1 had no priorities, delays and deliveries; 2 no cooperative
+     * members, statistics of rebalances, and ordering. */
+    VERSION = 3,
     OWNER_NONE = 0, /* else rank + 1 */
     /* The least that one of them takes, so that a count is never trusted beyond the bytes. */
     PARTITION_SIZE = 4 * 8,
@@ -62,7 +64,7 @@ static void save_topic(const struct topic *t, struct buf *out)
     wire_put_u32(out, t->round_robin);
     wire_put_u32(out, t->partition_count);
     for (uint32_t i = 0; i < t->partition_count; i++) {
-        const struct partition *p = &t->partitions[i];
+        const struct partition *p = t->partitions[i];
         wire_put_u64(out, p->start_offset);
         wire_put_u64(out, p->next_offset);
         wire_put_u64(out, p->message_count);
@@ -85,6 +87,7 @@ static void save_member(const struct member *member, struct buf *out)
     wire_put_i64(out, member->joined_us);
     wire_put_u32(out, member->changed_generation);
     wire_put_u32(out, member->deliveries_max);
+    wire_put_u8(out, member->cooperative);
 }
 
 static int by_offset(const void *left, const void *right)
@@ -114,12 +117,37 @@ static void save_retries(const struct group_partition *gp, struct buf *out)
     free(sorted);
 }
 
+static uint32_t save_rank(const struct member *member)
+{
+    return member == NULL ? OWNER_NONE : member->rank + 1;
+}
+
+static void save_rebalances(const struct group *g, struct buf *out)
+{
+    const struct rebalance_stats *stats = &g->rebalances;
+    wire_put_u64(out, stats->total);
+    wire_put_u64(out, stats->successful);
+    wire_put_u64(out, stats->failed);
+    for (unsigned i = 0; i < REBALANCE_REASON_COUNT; i++)
+        wire_put_u64(out, stats->by_reason[i]);
+    wire_put_u64(out, stats->partitions_revoked);
+    wire_put_u64(out, stats->partitions_assigned);
+    wire_put_u64(out, stats->revocation_timeouts);
+    wire_put_i64(out, stats->last_us);
+    wire_put_i64(out, stats->last_duration_us);
+    wire_put_i64(out, stats->duration_sum_us);
+    wire_put_u32(out, g->open_rebalances);
+    wire_put_u8(out, g->revocation_expired);
+    wire_put_i64(out, g->rebalance_began_us);
+}
+
 static void save_group(const struct group *g, struct buf *out)
 {
     wire_put_u32(out, g->id);
     wire_put_string(out, span_text(g->name));
     wire_put_u32(out, g->generation);
-    wire_put_u64(out, g->rebalance_count);
+    save_rebalances(g, out);
+    wire_put_u8(out, (uint8_t)g->ordering);
     wire_put_i64(out, g->created_us);
     wire_put_u32(out, g->member_count);
     for (uint32_t i = 0; i < g->member_count; i++)
@@ -129,7 +157,11 @@ static void save_group(const struct group *g, struct buf *out)
         const struct group_partition *gp = g->partitions[i];
         wire_put_u32(out, gp->partition->topic->id);
         wire_put_u32(out, gp->partition->index);
-        wire_put_u32(out, gp->owner == NULL ? OWNER_NONE : gp->owner->rank + 1);
+        wire_put_u32(out, save_rank(gp->owner));
+        wire_put_u32(out, save_rank(gp->successor));
+        wire_put_i64(out, gp->revoke_by_us);
+        wire_put_u64(out, gp->owner_index);
+        wire_put_u32(out, gp->owner_generation);
         wire_put_u64(out, gp->position);
         offset_set_save(&gp->done, out);
         offset_set_save(&gp->out, out);
@@ -232,7 +264,7 @@ static void load_topic(struct machine *m, struct wire_reader *r, uint64_t *chunk
     t->totals = totals;
     t->round_robin = round_robin;
     for (uint32_t i = 0; i < partition_count; i++) {
-        struct partition *p = &t->partitions[i];
+        struct partition *p = t->partitions[i];
         p->start_offset = wire_get_u64(r);
         p->next_offset = wire_get_u64(r);
         p->message_count = wire_get_u64(r);
@@ -266,6 +298,7 @@ static void load_member(struct machine *m, struct group *g, struct wire_reader *
     member->joined_us = wire_get_i64(r);
     member->changed_generation = wire_get_u32(r);
     member->deliveries_max = r->version == 1 ? 0 : wire_get_u32(r);
+    member->cooperative = r->version > 2 && wire_get_bool(r);
 }
 
 static void load_retries(struct group_partition *gp, struct wire_reader *r)
@@ -288,23 +321,43 @@ static void load_retries(struct group_partition *gp, struct wire_reader *r)
     }
 }
 
+static struct member *load_rank(const struct group *g, struct wire_reader *r)
+{
+    uint32_t rank = wire_get_u32(r);
+    wire_expect(r, rank <= g->member_count);
+    return !wire_ok(r) || rank == OWNER_NONE ? NULL : g->members[rank - 1];
+}
+
 static void load_group_partition(struct machine *m, struct group *g, struct wire_reader *r,
                                  uint64_t *chunk_budget)
 {
     const struct topic *t = machine_topic_by_id(m, wire_get_u32(r));
     uint32_t partition = wire_get_u32(r);
-    uint32_t owner = wire_get_u32(r);
+    struct member *owner = load_rank(g, r), *successor = NULL;
+    int64_t revoke_by_us = 0;
+    uint64_t owner_index = 0;
+    uint32_t owner_generation = 0;
+    if (r->version > 2) {
+        successor = load_rank(g, r);
+        revoke_by_us = wire_get_i64(r);
+        owner_index = wire_get_u64(r);
+        owner_generation = wire_get_u32(r);
+    }
     uint64_t position = wire_get_u64(r);
-    wire_expect(r, t != NULL && partition < t->partition_count && owner <= g->member_count);
+    wire_expect(r, t != NULL && partition < t->partition_count);
     if (!wire_ok(r) || t == NULL)
         return;
     uint32_t known = g->partition_count;
-    struct group_partition *gp = group_need_partition(g, &t->partitions[partition]);
+    struct group_partition *gp = group_need_partition(g, t->partitions[partition]);
     /* In order and without doubles: it became the last. */
     wire_expect(r, g->partition_count == known + 1 && g->partitions[known] == gp);
     if (!wire_ok(r))
         return;
-    gp->owner = owner == OWNER_NONE ? NULL : g->members[owner - 1];
+    gp->owner = owner;
+    gp->successor = successor;
+    gp->revoke_by_us = revoke_by_us;
+    gp->owner_index = owner_index;
+    gp->owner_generation = owner_generation;
     gp->position = position;
     offset_set_load(&gp->done, r, gp->partition->next_offset, chunk_budget);
     if (r->version == 1 || !wire_ok(r))
@@ -313,6 +366,37 @@ static void load_group_partition(struct machine *m, struct group *g, struct wire
     gp->out_until_us = wire_get_i64(r);
     gp->rewound_index = wire_get_u64(r);
     load_retries(gp, r);
+}
+
+static void load_rebalances(struct group *g, struct wire_reader *r)
+{
+    struct rebalance_stats *stats = &g->rebalances;
+    stats->total = wire_get_u64(r);
+    if (r->version <= 2) { /* it counted those that moved something; all had ended */
+        stats->successful = stats->total;
+        stats->by_reason[REBALANCE_MEMBER_JOINED] = stats->total;
+        return;
+    }
+    stats->successful = wire_get_u64(r);
+    stats->failed = wire_get_u64(r);
+    for (unsigned i = 0; i < REBALANCE_REASON_COUNT; i++)
+        stats->by_reason[i] = wire_get_u64(r);
+    stats->partitions_revoked = wire_get_u64(r);
+    stats->partitions_assigned = wire_get_u64(r);
+    stats->revocation_timeouts = wire_get_u64(r);
+    stats->last_us = wire_get_i64(r);
+    stats->last_duration_us = wire_get_i64(r);
+    stats->duration_sum_us = wire_get_i64(r);
+    g->open_rebalances = wire_get_u32(r);
+    g->revocation_expired = wire_get_bool(r);
+    g->rebalance_began_us = wire_get_i64(r);
+}
+
+static enum ordering load_ordering(struct wire_reader *r)
+{
+    uint8_t ordering = r->version > 2 ? wire_get_u8(r) : ORDERING_NONE;
+    wire_expect(r, ordering == ORDERING_NONE || ordering == ORDERING_KEY);
+    return ordering == ORDERING_KEY ? ORDERING_KEY : ORDERING_NONE;
 }
 
 static void load_group(struct machine *m, struct wire_reader *r, uint64_t *chunk_budget)
@@ -326,7 +410,8 @@ static void load_group(struct machine *m, struct wire_reader *r, uint64_t *chunk
     struct group *g = group_new(id, name);
     machine_add_group(m, g);
     g->generation = wire_get_u32(r);
-    g->rebalance_count = wire_get_u64(r);
+    load_rebalances(g, r);
+    g->ordering = load_ordering(r);
     g->created_us = wire_get_i64(r);
     uint32_t count = wire_get_count(r, 0, MEMBERS_PER_GROUP_MAX, MEMBER_SIZE_MIN);
     for (uint32_t i = 0; i < count && wire_ok(r); i++)

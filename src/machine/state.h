@@ -49,6 +49,8 @@ void machine_remove_topic(struct machine *m, struct topic *t);
 /* A new topic with the next id, as TOPIC_CREATE makes it. NULL: there are too many. */
 struct topic *machine_create_topic(struct machine *m, struct span name, uint32_t partition_count,
                                    const struct topic_settings *settings);
+/* More partitions, up to `partition_count`. False: there would be too many of all topics. */
+bool machine_grow_topic(struct machine *m, struct topic *t, uint32_t partition_count);
 
 /* partition.c */
 void partition_fini(struct partition *p);
@@ -84,8 +86,11 @@ uint64_t group_partition_next_open(const struct group_partition *gp, uint64_t fr
 bool group_partition_mark_done(struct group_partition *gp, uint64_t offset);
 /* The message has become gone: the position may rise. */
 void group_partition_lose(struct group_partition *gp, uint64_t offset);
-/* Where the commit with this index puts it, to and fro. */
-void group_partition_set_position(struct group_partition *gp, uint64_t offset, uint64_t index);
+/* Back to the offset, by the command with this index: all from there on is to be delivered again.
+ */
+void group_partition_rewind(struct group_partition *gp, uint64_t offset, uint64_t index);
+/* On to the offset: what is done beyond it stays done. */
+void group_partition_advance(struct group_partition *gp, uint64_t offset);
 struct retry *group_partition_need_retry(struct group_partition *gp, uint64_t offset);
 void group_partition_drop_retry(struct group_partition *gp, uint64_t offset); /* if there is one */
 void group_partition_clear_retries(struct group_partition *gp);
@@ -96,14 +101,26 @@ void member_subscribe(struct member *member, uint32_t *topic_ids, uint32_t topic
 
 /* rebalance.c */
 
-/* Starts a new generation: assigns anew, creates what members need of partitions, fills
- * member->assigned. Ends with the group_changed effect. */
-void group_rebalance(struct machine *m, struct group *g);
+/* Assigns anew, creates what members need of partitions, fills member->assigned. Partitions of
+ * cooperative members are asked for; if there are none of those, or when they are let go of, a new
+ * generation begins. Ends with the group_changed effect. */
+void group_rebalance(struct machine *m, struct group *g, enum rebalance_reason reason);
 /* Fills member->assigned of all members from the owners of partitions. `generation`: what
  * changed_generation becomes where that differs from before; 0: leave it. */
 void group_fill_assigned(struct group *g, uint32_t generation);
 /* Drops all that the group knows of the topic, subscriptions included. */
 void group_drop_topic(struct machine *m, struct group *g, const struct topic *t);
+
+/* handover.c */
+
+/* The partition's owner is `to` from now on. */
+void group_partition_move(const struct machine *m, struct group_partition *gp, struct member *to);
+bool group_is_rebalancing(const struct group *g); /* partitions are still to be let go of */
+/* Fills member->assigned after partitions were moved. A new generation begins unless some are still
+ * to be let go of. Ends with the group_changed effect. */
+void group_settle(struct machine *m, struct group *g);
+/* The member is about to be removed: it owns nothing any more and gets nothing. */
+void member_let_go(struct member *member);
 
 /* query.c: what a member reads, copied into the arena; *out_count of them. */
 struct assigned *member_copy_assigned(const struct member *member, struct arena *arena,

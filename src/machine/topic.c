@@ -7,25 +7,37 @@
 #include "std/alloc.h"
 #include "std/check.h"
 
+static void add_partition(struct topic *t)
+{
+    struct partition *p = new_zero(struct partition);
+    p->topic = t;
+    p->index = t->partition_count;
+    t->partitions[t->partition_count++] = p;
+}
+
+static void grow(struct topic *t, uint32_t partition_count)
+{
+    CHECK(partition_count > t->partition_count && partition_count <= PARTITIONS_MAX);
+    t->partitions = alloc_resize(t->partitions, partition_count, sizeof(struct partition *));
+    while (t->partition_count < partition_count)
+        add_partition(t);
+}
+
 struct topic *topic_new(uint32_t id, struct span name, uint32_t partition_count)
 {
-    CHECK(partition_count >= 1 && partition_count <= PARTITIONS_MAX);
     struct topic *t = new_zero(struct topic);
     t->id = id;
     t->name = alloc_string((const char *)name.data, name.size);
-    t->partition_count = partition_count;
-    t->partitions = alloc_array(partition_count, sizeof *t->partitions);
-    for (uint32_t i = 0; i < partition_count; i++) {
-        t->partitions[i].topic = t;
-        t->partitions[i].index = i;
-    }
+    grow(t, partition_count);
     return t;
 }
 
 void topic_free(struct topic *t)
 {
-    for (uint32_t i = 0; i < t->partition_count; i++)
-        partition_fini(&t->partitions[i]);
+    for (uint32_t i = 0; i < t->partition_count; i++) {
+        partition_fini(t->partitions[i]);
+        free(t->partitions[i]);
+    }
     free(t->partitions);
     free(t->name);
     free(t);
@@ -70,6 +82,17 @@ struct topic *machine_create_topic(struct machine *m, struct span name, uint32_t
     machine_add_topic(m, t);
     EFFECT(m, topic_created, t);
     return t;
+}
+
+bool machine_grow_topic(struct machine *m, struct topic *t, uint32_t partition_count)
+{
+    uint32_t before = t->partition_count;
+    if (m->partition_total - before + partition_count > PARTITIONS_TOTAL_MAX)
+        return false;
+    grow(t, partition_count);
+    m->partition_total += partition_count - before;
+    EFFECT(m, partitions_added, t, before);
+    return true;
 }
 
 struct span topic_dead_letter_name(const struct topic *t, struct arena *arena)

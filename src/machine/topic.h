@@ -40,10 +40,9 @@ struct topic {
     uint32_t id; /* never reused */
     char *name;  /* qualified, owned, NUL-terminated */
     uint32_t partition_count;
-    struct partition
-        *partitions; /* owned; does not move while the topic lives, unless partitions are added */
-    uint32_t round_robin;   /* partition of the next keyless message */
-    uint64_t pending_count; /* messages of all partitions that wait for their time */
+    struct partition **partitions; /* owned; each stays where it is while the topic lives */
+    uint32_t round_robin;          /* partition of the next keyless message */
+    uint64_t pending_count;        /* messages of all partitions that wait for their time */
     struct topic_settings settings;
     int64_t created_us;
     struct topic_totals totals;

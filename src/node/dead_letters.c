@@ -1,7 +1,7 @@
 #include "node/dead_letters.h"
 
 #include <inttypes.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "command/codec.h"
@@ -10,6 +10,7 @@
 #include "journal/journal.h"
 #include "node/fetch.h"
 #include "node/logline.h"
+#include "node/worker.h"
 #include "std/alloc.h"
 #include "std/check.h"
 #include "std/clock.h"
@@ -18,17 +19,10 @@
 
 struct dead_letters {
     struct dead_letters_options options;
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    /* Under lock. */
-    struct list_node waiting; /* jobs, oldest first */
-    size_t under_way;         /* bytes of the commands that were not given back yet */
-    uint32_t user_count; /* who may still come here: batches, and who called dead_letters_new() */
-    bool stopping;
+    struct worker worker;   /* its load: bytes of the commands that were not given back yet */
+    atomic_uint user_count; /* who may still come: batches, and who called dead_letters_new() */
 
     /* The worker's. */
-    struct list_node jobs; /* taken from `waiting` */
     struct dead_letter_entry entries[DEAD_LETTERS_PER_COMMAND_MAX];
     struct buf batches; /* of the entries, one after the other */
     struct buf headers; /* of one message */
@@ -47,18 +41,11 @@ static struct dead_letter_batch *batch_new(struct dead_letters *d)
 }
 
 /* The last one to let go frees it. */
-static void leave(struct dead_letters *d, size_t counted)
+static void leave(struct dead_letters *d)
 {
-    CHECK(pthread_mutex_lock(&d->lock) == 0);
-    CHECK(d->user_count > 0 && d->under_way >= counted);
-    d->under_way -= counted;
-    const bool last = --d->user_count == 0;
-    CHECK(pthread_cond_signal(&d->changed) == 0);
-    CHECK(pthread_mutex_unlock(&d->lock) == 0);
-    if (!last)
+    if (atomic_fetch_sub(&d->user_count, 1) > 1)
         return;
-    CHECK(pthread_cond_destroy(&d->changed) == 0);
-    CHECK(pthread_mutex_destroy(&d->lock) == 0);
+    worker_fini(&d->worker);
     buf_fini(&d->headers);
     free(d);
 }
@@ -67,7 +54,8 @@ void dead_letter_batch_free(struct dead_letter_batch *batch)
 {
     if (batch == NULL)
         return;
-    leave(batch->owner, batch->counted);
+    worker_remove_load(&batch->owner->worker, batch->counted);
+    leave(batch->owner);
     buf_fini(&batch->record);
     free(batch->jobs);
     free(batch->failed);
@@ -204,14 +192,13 @@ static void encode(struct dead_letters *d, struct dead_letter_batch *batch)
 }
 
 /* The first of the jobs, as many as a command takes. */
-static struct dead_letter_batch *make_batch(struct dead_letters *d)
+static struct dead_letter_batch *make_batch(struct dead_letters *d, struct list_node *jobs)
 {
     struct dead_letter_batch *batch = batch_new(d);
     buf_init(&d->batches, JOURNAL_RECORD_SIZE_MAX);
-    while (!list_empty(&d->jobs) &&
-           batch->count + batch->failed_count < DEAD_LETTERS_PER_COMMAND_MAX &&
+    while (!list_empty(jobs) && batch->count + batch->failed_count < DEAD_LETTERS_PER_COMMAND_MAX &&
            d->batches.size < DEAD_LETTER_BATCH_SIZE_AIM)
-        take_job(d, list_entry(list_pop(&d->jobs), struct dead_letter_job, link), batch);
+        take_job(d, list_entry(list_pop(jobs), struct dead_letter_job, link), batch);
     if (batch->count > 0)
         encode(d, batch);
     buf_fini(&d->batches);
@@ -219,51 +206,25 @@ static struct dead_letter_batch *make_batch(struct dead_letters *d)
     return batch;
 }
 
-/* Waits for jobs, and until few enough commands are under way: whoever stops us does not get any
- * further with those. False: stopped, and nothing is left. */
-static bool wait_for_jobs(struct dead_letters *d)
-{
-    for (;;) {
-        list_append(&d->jobs, &d->waiting);
-        const bool idle = list_empty(&d->jobs);
-        if (d->stopping)
-            return !idle;
-        if (!idle && d->under_way < DEAD_LETTERS_UNDER_WAY_MAX)
-            return true;
-        CHECK(pthread_cond_wait(&d->changed, &d->lock) == 0);
-    }
-}
-
-static void *dead_letters_main(void *user)
+static void run(void *user, struct list_node *jobs)
 {
     struct dead_letters *d = user;
-    (void)pthread_setname_np(pthread_self(), "dead-letters");
-    CHECK(pthread_mutex_lock(&d->lock) == 0);
-    while (wait_for_jobs(d)) {
-        CHECK(pthread_mutex_unlock(&d->lock) == 0);
-        struct dead_letter_batch *batch = make_batch(d);
-        CHECK(pthread_mutex_lock(&d->lock) == 0);
-        d->under_way += batch->counted;
-        d->user_count++;
-        CHECK(pthread_mutex_unlock(&d->lock) == 0);
-        d->options.ready(d->options.user, batch);
-        CHECK(pthread_mutex_lock(&d->lock) == 0);
-    }
-    CHECK(pthread_mutex_unlock(&d->lock) == 0);
-    return NULL;
+    struct dead_letter_batch *batch = make_batch(d, jobs);
+    worker_add_load(&d->worker, batch->counted);
+    atomic_fetch_add(&d->user_count, 1);
+    d->options.ready(d->options.user, batch);
 }
 
 struct dead_letters *dead_letters_new(const struct dead_letters_options *options)
 {
     struct dead_letters *d = new_zero(struct dead_letters);
     d->options = *options;
-    d->user_count = 1;
-    list_init(&d->waiting);
-    list_init(&d->jobs);
+    atomic_init(&d->user_count, 1);
     buf_init(&d->headers, BATCH_SIZE_MAX);
-    CHECK(pthread_mutex_init(&d->lock, NULL) == 0);
-    CHECK(pthread_cond_init(&d->changed, NULL) == 0);
-    CHECK(pthread_create(&d->thread, NULL, dead_letters_main, d) == 0);
+    worker_init(&d->worker, &(struct worker_options){.name = "dead-letters",
+                                                     .run = run,
+                                                     .load_max = DEAD_LETTERS_UNDER_WAY_MAX,
+                                                     .user = d});
     return d;
 }
 
@@ -271,20 +232,11 @@ void dead_letters_free(struct dead_letters *d)
 {
     if (d == NULL)
         return;
-    CHECK(pthread_mutex_lock(&d->lock) == 0);
-    d->stopping = true;
-    CHECK(pthread_cond_signal(&d->changed) == 0);
-    CHECK(pthread_mutex_unlock(&d->lock) == 0);
-    CHECK(pthread_join(d->thread, NULL) == 0);
-    CHECK(list_empty(&d->waiting) && list_empty(&d->jobs));
-    leave(d, 0);
+    worker_stop(&d->worker);
+    leave(d);
 }
 
 void dead_letters_push(struct dead_letters *d, struct dead_letter_job *job)
 {
-    CHECK(pthread_mutex_lock(&d->lock) == 0);
-    CHECK(!d->stopping);
-    list_push(&d->waiting, &job->link);
-    CHECK(pthread_cond_signal(&d->changed) == 0);
-    CHECK(pthread_mutex_unlock(&d->lock) == 0);
+    worker_push(&d->worker, &job->link);
 }

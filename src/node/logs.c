@@ -34,11 +34,11 @@ struct log_slot *logs_slot(const struct partition *partition)
     return slot;
 }
 
-enum status logs_open_topic(struct logs *l, struct topic *topic)
+enum status logs_open_topic(struct logs *l, const struct topic *topic, uint32_t first)
 {
     char dir[PATH_SIZE_MAX];
-    for (uint32_t i = 0; i < topic->partition_count; i++) {
-        struct partition *partition = &topic->partitions[i];
+    for (uint32_t i = first; i < topic->partition_count; i++) {
+        struct partition *partition = topic->partitions[i];
         if (path_join(dir, sizeof dir, l->dir, "%" PRIu32 "/%" PRIu32, topic->id, i) != ST_OK)
             return ST_TOO_BIG;
         struct log_slot *slot = new_zero(struct log_slot);
@@ -67,8 +67,8 @@ static void slot_forget(struct log_slot **slots, uint32_t *count, const struct l
 void logs_close_topic(struct logs *l, const struct topic *topic, bool drop)
 {
     for (uint32_t i = 0; i < topic->partition_count; i++) {
-        struct log_slot *slot = topic->partitions[i].log;
-        topic->partitions[i].log = NULL;
+        struct log_slot *slot = topic->partitions[i]->log;
+        topic->partitions[i]->log = NULL;
         if (slot == NULL)
             continue;
         CHECK(list_empty(&slot->waiters));
@@ -143,17 +143,32 @@ bool logs_flush_due(const struct logs *l)
     return l->buffered_bytes >= BUFFERED_BYTES_MAX;
 }
 
-void logs_find(struct logs *l, struct log_slot *slot, uint64_t offset, struct log_range *out)
+/* Before a reader looks for what was appended. False: the disk fails. */
+static bool flush_slot(struct logs *l, struct log_slot *slot)
 {
-    *out = (struct log_range){.limit_offset = UINT64_MAX, .last = true};
     if (slot->buffered) {
         slot->buffered = false;
         slot_forget(l->buffered, &l->buffered_count, slot);
         if (l->failed == ST_OK)
             l->failed = partition_log_flush(slot->log);
     }
-    if (l->failed == ST_OK)
+    return l->failed == ST_OK;
+}
+
+void logs_find(struct logs *l, struct log_slot *slot, uint64_t offset, struct log_range *out)
+{
+    *out = (struct log_range){.limit_offset = UINT64_MAX, .last = true};
+    if (flush_slot(l, slot))
         partition_log_find(slot->log, offset, out);
+}
+
+void logs_seek_time(struct logs *l, struct log_slot *slot, int64_t time_us,
+                    struct log_range *out_range, uint64_t *out_offset)
+{
+    *out_range = (struct log_range){.last = true};
+    *out_offset = 0;
+    if (flush_slot(l, slot))
+        partition_log_seek_time(slot->log, time_us, out_range, out_offset);
 }
 
 void logs_take_dirty(struct logs *l, struct log_dirty *out)

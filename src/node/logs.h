@@ -43,8 +43,9 @@ struct logs {
 void logs_init(struct logs *l, const char *dir, uint64_t segment_bytes);
 void logs_fini(struct logs *l); /* the slots are closed with their topics */
 
-/* Opens every partition's log, cut to where the machine says. Errors: as partition_log_open(). */
-enum status logs_open_topic(struct logs *l, struct topic *topic);
+/* Opens the logs of the partitions from `first` on, cut to where the machine says. Errors: as
+ * partition_log_open(). */
+enum status logs_open_topic(struct logs *l, const struct topic *topic, uint32_t first);
 /* Closes them and marks the topic's files doomed (`drop`) or just closes (shutdown). */
 void logs_close_topic(struct logs *l, const struct topic *topic, bool drop);
 void logs_append(struct logs *l, struct partition *partition, uint64_t base_offset, int64_t time_us,
@@ -58,6 +59,9 @@ bool logs_flush_due(const struct logs *l);
 /* Where to read `offset`, as partition_log_find(), of what was appended until now. When the disk
  * fails: nothing is found, l->failed says why. */
 void logs_find(struct logs *l, struct log_slot *slot, uint64_t offset, struct log_range *out);
+/* Where to read for the first message of a time, as partition_log_seek_time(), likewise. */
+void logs_seek_time(struct logs *l, struct log_slot *slot, int64_t time_us,
+                    struct log_range *out_range, uint64_t *out_offset);
 /* What a snapshot of now needs on the disk first; flushed by then. Gives: both. */
 void logs_take_dirty(struct logs *l, struct log_dirty *out);
 struct doomed logs_take_doomed(struct logs *l);

@@ -19,6 +19,7 @@
 enum op_kind {
     OP_COMMAND,   /* `record` holds an encoded command -> result, after it is durable and applied */
     OP_QUERY,     /* query -> query_result */
+    OP_SEEK,      /* seek: where messages of a time begin */
     OP_FETCH,     /* fetch: where to read a partition from an offset, for simple consume */
     OP_POLL,      /* poll */
     OP_RELEASE,   /* ack.receipts: leases given back uncounted */
@@ -27,6 +28,7 @@ enum op_kind {
     OP_JOIN,      /* join */
     OP_HEARTBEAT, /* heartbeat */
     OP_DEAD_LETTERS, /* the shard's own: dead_letters, whose command is in `record` */
+    OP_KEYS,         /* likewise: keys */
 };
 
 struct hidden_run { /* first <= offset < end: pending or gone */
@@ -55,6 +57,21 @@ struct fetch_request {
     struct list_node slot_link; /* of those of this partition */
 };
 
+struct seek_found { /* of one partition: the offset, unless the range holds an earlier one */
+    uint32_t partition;
+    uint64_t offset;
+    struct log_range range; /* to be looked into with log_range_find_time() and released */
+};
+
+struct seek_request {
+    struct span topic; /* qualified */
+    int64_t partition; /* -1: all */
+    int64_t time_us;
+    enum status status; /* ST_OK, ST_TOPIC_NOT_FOUND, ST_PARTITION_NOT_FOUND, ST_IO */
+    struct seek_found *found;
+    uint32_t found_count;
+};
+
 struct op {
     struct op *next;     /* the inbox's, then the shard's */
     size_t inbox_bytes;  /* the inbox's: what it counted for this op */
@@ -75,12 +92,14 @@ struct op {
             struct delivery_stats delivery_stats; /* QUERY_STATS */
         };
         struct fetch_request fetch;
+        struct seek_request seek;
         struct poll_request poll;
         struct ack_request ack;
         struct resolve_request resolve;
         struct join_request join;
         struct heartbeat_request heartbeat;
         struct dead_letter_batch *dead_letters;
+        struct keys_job *keys;
     };
 };
 

@@ -17,7 +17,11 @@ enum { REPLAY_BOUND_FACTOR = 2 };
 int64_t shard_now_us(struct shard *s)
 {
     int64_t now_us = clock_wall_us();
-    return now_us > s->last_time_us ? now_us : s->last_time_us;
+    if (now_us < s->last_time_us)
+        now_us = s->last_time_us;
+    if (now_us > s->now_us) /* nor below what delivery was told, whose timers become commands */
+        s->now_us = now_us;
+    return s->now_us;
 }
 
 void shard_fail(struct shard *s, const char *what)
@@ -223,7 +227,7 @@ static void shard_checkpoint(struct shard *s)
 static bool shard_is_idle(const struct shard *s)
 {
     return inbox_is_empty(&s->inbox) && s->queue.count == 0 && s->writing == NULL &&
-           s->filling == NULL && s->dead_letter_jobs == 0;
+           s->filling == NULL && s->dead_letter_jobs == 0 && s->keys_jobs == 0;
 }
 
 static bool shard_has_news(struct shard *s)

@@ -6,16 +6,21 @@
 #include "std/alloc.h"
 #include "std/check.h"
 
+struct log_range *shard_find_range(struct shard *s, const struct partition *partition,
+                                   uint64_t offset)
+{
+    struct log_range *range = new_zero(struct log_range);
+    logs_find(&s->logs, logs_slot(partition), offset, range);
+    if (s->logs.failed == ST_OK)
+        return range;
+    free(range); /* not read is not gone */
+    return NULL;
+}
+
 void shard_dead_letter(void *user, struct dead_letter_job *job)
 {
     struct shard *s = user;
-    struct log_range *range = new_zero(struct log_range);
-    logs_find(&s->logs, logs_slot(job->source), job->place.offset, range);
-    job->range = range;
-    if (s->logs.failed != ST_OK) { /* not read is not gone: the worker gives it back */
-        free(range);
-        job->range = NULL;
-    }
+    job->range = shard_find_range(s, job->source, job->place.offset);
     job->source = NULL;
     s->dead_letter_jobs++;
     dead_letters_push(s->dead_letters, job);

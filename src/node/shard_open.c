@@ -23,9 +23,14 @@ enum { PATH_SIZE_MAX = 640 };
 static void effect_topic_created(void *user, const struct topic *topic)
 {
     struct shard *s = user;
-    struct topic *opened = machine_topic_by_id(s->machine, topic->id);
-    CHECK(opened == topic);
-    if (logs_open_topic(&s->logs, opened) != ST_OK)
+    if (logs_open_topic(&s->logs, topic, 0) != ST_OK)
+        shard_fail(s, "partition_log");
+}
+
+static void effect_partitions_added(void *user, const struct topic *topic, uint32_t first)
+{
+    struct shard *s = user;
+    if (logs_open_topic(&s->logs, topic, first) != ST_OK)
         shard_fail(s, "partition_log");
 }
 
@@ -34,7 +39,7 @@ static void effect_topic_deleted(void *user, const struct topic *topic)
     struct shard *s = user;
     for (uint32_t i = 0; i < topic->partition_count; i++) {
         struct list_node *node = NULL;
-        while ((node = list_pop(&logs_slot(&topic->partitions[i])->waiters)) != NULL)
+        while ((node = list_pop(&logs_slot(topic->partitions[i])->waiters)) != NULL)
             list_entry(node, struct fetch_request, slot_link)->wait_us = 0; /* answered when due */
     }
     s->waiters_due_us = 0;
@@ -48,7 +53,7 @@ static void effect_append(void *user, struct partition *partition, uint64_t base
     struct shard *s = user;
     logs_append(&s->logs, partition, base_offset, time_us, batch);
     if (!s->replaying)
-        delivery_on_append(s->delivery, partition);
+        delivery_on_append(s->delivery, partition, base_offset, batch);
 }
 
 static void effect_became_visible(void *user, struct partition *partition,
@@ -201,7 +206,7 @@ static void open_topic(void *user, struct topic *topic)
 {
     struct shard *s = user;
     if (s->logs.failed == ST_OK)
-        (void)logs_open_topic(&s->logs, topic);
+        (void)logs_open_topic(&s->logs, topic, 0);
 }
 
 static enum status load_snapshot(struct shard *s, struct journal_problem *problem)
@@ -269,6 +274,7 @@ static void shard_init(struct shard *s, const struct config *config)
     CHECK(pthread_mutex_init(&s->counters.sync_lock, NULL) == 0);
     s->machine = machine_new(&(struct machine_effects){
         .topic_created = effect_topic_created,
+        .partitions_added = effect_partitions_added,
         .topic_deleted = effect_topic_deleted,
         .append = effect_append,
         .group_changed = effect_group_changed,
@@ -285,6 +291,7 @@ static void shard_init(struct shard *s, const struct config *config)
         .submit = shard_submit_own,
         .connected = shard_connected,
         .dead_letter = shard_dead_letter,
+        .read_keys = shard_read_keys,
         .user = s,
     };
     randombytes_buf(&options.boot_id, sizeof options.boot_id);
@@ -322,6 +329,8 @@ enum status shard_open(const struct config *config, struct shard **out,
         .ready = shard_dead_letters_ready,
         .user = s,
     });
+    s->key_reader =
+        key_reader_new(&(struct key_reader_options){.ready = shard_keys_ready, .user = s});
     log_line(LOG_INFO, "recovered",
              "snapshot_index=%" PRIu64 " applied_index=%" PRIu64 " took_ms=%" PRId64,
              s->snapshot_index, machine_applied_index(s->machine),
@@ -343,6 +352,7 @@ void shard_close(struct shard *s)
     CHECK(!s->started);
     checkpointer_free(s->checkpointer);
     dead_letters_free(s->dead_letters);
+    key_reader_free(s->key_reader);
     journal_close(s->journal);
     delivery_free(s->delivery);
     machine_each_topic(s->machine, close_topic, s);

@@ -1,10 +1,9 @@
 /* What the shard does with each kind of op. Commands go to the queue for the journal; everything
  * else is answered at once or parked. */
-#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #include "command/codec.h"
 #include "node/logline.h"
@@ -100,7 +99,7 @@ static void waiter_add(struct shard *s, struct op *op, int64_t now_us)
     const struct topic *topic = machine_find_topic(s->machine, f->topic);
     f->due_us = now_us + f->wait_us;
     list_push(&s->waiters, &f->parked);
-    list_push(&logs_slot(&topic->partitions[f->partition])->waiters, &f->slot_link);
+    list_push(&logs_slot(topic->partitions[f->partition])->waiters, &f->slot_link);
     if (f->due_us < s->waiters_due_us)
         s->waiters_due_us = f->due_us;
 }
@@ -145,7 +144,7 @@ static bool fetch_answer(struct shard *s, struct fetch_request *f, struct arena 
         f->status = ST_PARTITION_NOT_FOUND;
         return true;
     }
-    const struct partition *partition = &topic->partitions[f->partition];
+    const struct partition *partition = topic->partitions[f->partition];
     f->status = ST_OK;
     f->start_offset = partition->start_offset;
     f->next_offset = partition->next_offset;
@@ -284,6 +283,9 @@ void shard_dispatch(struct shard *s, struct op *op, int64_t now_us)
     case OP_QUERY:
         dispatch_query(s, op);
         break;
+    case OP_SEEK:
+        shard_dispatch_seek(s, op);
+        break;
     case OP_ACK:
         dispatch_ack(s, op, now_us);
         break;
@@ -292,6 +294,9 @@ void shard_dispatch(struct shard *s, struct op *op, int64_t now_us)
         break;
     case OP_DEAD_LETTERS:
         shard_dispatch_dead_letters(s, op, now_us);
+        break;
+    case OP_KEYS:
+        shard_dispatch_keys(s, op, now_us);
         break;
     case OP_RELEASE:
         delivery_release(s->delivery, op->ack.receipts, op->ack.count, now_us);
@@ -310,16 +315,13 @@ void shard_dispatch(struct shard *s, struct op *op, int64_t now_us)
     }
 }
 
-/* The client's end of a parked poll: a peek tells a closed connection from a silent one. */
-bool shard_connected(void *user, struct poll_request *poll)
+/* The client's end of a parked poll: closed, wholly or for sending, or silent. */
+bool shard_connected(void *user, struct poll_request *parked)
 {
     (void)user;
-    const struct op *op = OP_OF(poll, poll);
-    if (op->client_fd < 0)
-        return true;
-    char byte;
-    ssize_t n = recv(op->client_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+    const struct op *op = OP_OF(parked, poll);
+    struct pollfd client = {.fd = op->client_fd, .events = POLLRDHUP}; /* -1: nothing happens */
+    return poll(&client, 1, 0) <= 0;
 }
 
 void shard_submit_own(void *user, const struct command *cmd)
@@ -359,6 +361,8 @@ enum status shard_apply(struct shard *s, uint64_t index, struct span record, str
         if (cmd.type == COMMAND_OFFSETS_COMMIT && result.status == ST_OK)
             delivery_touch(s->delivery, cmd.offsets_commit.group, cmd.offsets_commit.member_id,
                            now_us);
+        else if (cmd.type == COMMAND_GROUP_REVOKE && result.status == ST_OK)
+            delivery_touch(s->delivery, cmd.group_revoke.group, cmd.group_revoke.member_id, now_us);
     }
     return ST_OK;
 }

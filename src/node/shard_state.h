@@ -11,6 +11,7 @@
 #include "node/checkpoint.h"
 #include "node/dead_letters.h"
 #include "node/inbox.h"
+#include "node/key_reader.h"
 #include "node/logs.h"
 #include "node/shard.h"
 
@@ -51,6 +52,8 @@ struct shard {
 
     struct dead_letters *dead_letters;
     uint64_t dead_letter_jobs; /* with the worker, or on their way back */
+    struct key_reader *key_reader;
+    uint64_t keys_jobs; /* likewise */
 
     struct inbox inbox;
     struct pending_queue queue; /* commands that wait for room in a batch */
@@ -60,6 +63,7 @@ struct shard {
     atomic_int write_result; /* WRITE_*, of the batch being written; set by the journal's thread */
     struct arena scratch;    /* of commands that nobody waits for */
     int64_t last_time_us;    /* stamped last */
+    int64_t now_us;          /* shard_now_us() gave last */
     bool replaying;
 
     struct list_node waiters; /* parked fetches */
@@ -86,13 +90,24 @@ void shard_wake_waiters(struct shard *s);                /* those whose partitio
 bool shard_connected(void *user, struct poll_request *poll);
 void shard_submit_own(void *user, const struct command *cmd);
 
+void shard_dispatch_seek(struct shard *s, struct op *op); /* shard_seek.c */
+
 /* shard_dead_letters.c */
+
+/* Where another thread is to read. Gives: it, to be released and freed; NULL: the disk fails. */
+struct log_range *shard_find_range(struct shard *s, const struct partition *partition,
+                                   uint64_t offset);
 void shard_dead_letter(void *user, struct dead_letter_job *job); /* delivery's: to the worker */
 void shard_dead_letters_ready(void *user, struct dead_letter_batch *batch); /* worker's thread */
 /* The batch comes back: what could not be read is answered, the rest is journalled. */
 void shard_dispatch_dead_letters(struct shard *s, struct op *op, int64_t now_us);
 void shard_dead_letters_applied(struct shard *s, struct op *op, const struct result *result,
                                 int64_t now_us);
+
+/* shard_keys.c */
+void shard_read_keys(void *user, struct keys_job *job);  /* delivery's: to the reader */
+void shard_keys_ready(void *user, struct keys_job *job); /* reader's thread */
+void shard_dispatch_keys(struct shard *s, struct op *op, int64_t now_us);
 
 /* shard.c */
 void shard_journal_done(void *user, struct journal_batch *batch, enum status st);

@@ -1,6 +1,7 @@
-/* Random joins, leaves, polls, acks, nacks, rejects, extensions, commits, publishes, cancellations,
- * replays, deletions, restarts and time steps over a machine and its delivery, against a naive
- * picture of them (picture.h). Commands are applied late and in order, as behind a journal.
+/* Random joins, leaves, hand-overs, polls, acks, nacks, rejects, extensions, commits, resets,
+ * publishes, cancellations, replays, deletions, new partitions, restarts and time steps over a
+ * machine and its delivery, against a naive picture of them (picture.h). Commands are applied late
+ * and in order, as behind a journal.
  *
  * After every step: machine_check(), delivery_check(), and every answer, every parked poll, every
  * command that delivery asked for and every number that can be asked is what the picture says. At
@@ -37,11 +38,12 @@ static void pick_and_run(struct picture *p)
         void (*run)(struct picture *p);
         unsigned weight;
     } steps[] = {
-        {step_publish_messages, 13}, {step_cancel, 2},     {step_replay_dead, 3},
-        {step_create_topic, 6},      {step_join_group, 8}, {step_leave_group, 2},
-        {step_heartbeat, 3},         {step_poll, 24},      {step_ack_receipts, 13},
-        {step_resolve, 14},          {step_give_back, 2},  {step_commit_offset, 4},
-        {step_dead_letters, 6},
+        {step_publish_messages, 13}, {step_cancel, 2},      {step_replay_dead, 3},
+        {step_create_topic, 6},      {step_join_group, 8},  {step_leave_group, 2},
+        {step_heartbeat, 6},         {step_poll, 22},       {step_ack_receipts, 12},
+        {step_resolve, 12},          {step_give_back, 2},   {step_commit_offset, 3},
+        {step_dead_letters, 5},      {step_revoke_some, 2}, {step_add_partition, 1},
+        {step_reset_offsets, 1},
     };
     uint64_t dice = roll(p, 100);
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
@@ -64,6 +66,8 @@ static void step(struct picture *p)
         picture_restart(p, roll(p, 2) == 0 ? RESTART_SHUTDOWN : RESTART_CRASH, roll(p, 2) == 0);
     else if (dice < 20)
         picture_pass(p, (int64_t)roll(p, 700 * WORLD_SECOND));
+    else if (dice < 26)
+        picture_pass(p, (int64_t)roll(p, 70 * WORLD_SECOND));
     else if (dice < 80)
         picture_pass(p, (int64_t)roll(p, 12 * WORLD_SECOND));
     else if (dice < 250)
@@ -120,7 +124,7 @@ static bool is_drained(struct picture *p)
 static void drain(struct picture *p)
 {
     for (unsigned i = 0; i < 13; i++) { /* sessions and deadlines end: no new dead letters */
-        picture_pass(p, 10 * WORLD_SECOND);
+        picture_pass(p, 30 * WORLD_SECOND);
         settle_all(p);
     }
     bool topics[MODEL_TOPICS] = {false};

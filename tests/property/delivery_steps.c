@@ -11,7 +11,7 @@ static bool one_in(struct picture *p, uint64_t n)
     return roll(p, n) == 0;
 }
 
-static bool journal_is_full(const struct picture *p)
+bool picture_journal_is_full(const struct picture *p)
 {
     return p->world.journal_count > 12 || p->under_way_count + 4 > UNDER_WAY_MAX;
 }
@@ -53,7 +53,7 @@ void step_publish_messages(struct picture *p)
 {
     uint32_t topic = (uint32_t)roll(p, PICTURE_NAMES);
     const struct model_topic *t = &p->model.topics[topic];
-    if (!t->alive || journal_is_full(p) ||
+    if (!t->alive || picture_journal_is_full(p) ||
         picture_space(p, topic) < MODEL_OFFSETS / 4 + MODEL_ENTRIES * MODEL_BATCH)
         return; /* the rest is for what is replayed */
     struct under_way *u = picture_under_way(p, NULL);
@@ -103,7 +103,7 @@ void step_replay_dead(struct picture *p)
     uint32_t partition = (uint32_t)roll(p, PICTURE_PARTITIONS);
     uint64_t next = p->model.topics[source].partitions[partition].next;
     if (!p->model.topics[source].alive || !p->model.topics[target].alive || next == 0 ||
-        journal_is_full(p) || picture_space(p, target) < MODEL_ENTRIES * 2)
+        picture_journal_is_full(p) || picture_space(p, target) < MODEL_ENTRIES * 2)
         return;
     struct replay_entry entries[MODEL_ENTRIES];
     size_t ends[MODEL_ENTRIES];
@@ -178,8 +178,7 @@ static void on_join(struct join_request *join)
     request->fresh = join->result.status != ST_NOT_READY;
 }
 
-/* "m<number>", in the picture's arena. */
-static struct span id_of(struct picture *p, uint32_t number)
+struct span picture_id_of(struct picture *p, uint32_t number)
 {
     char text[16];
     int size = snprintf(text, sizeof text, "m%u", number);
@@ -201,7 +200,7 @@ void join_with(struct picture *p, uint32_t group, uint32_t number, struct joiner
                const bool topics[MODEL_TOPICS])
 {
     struct request *request = picture_request(p, REQUEST_JOIN, group, number);
-    joiner.member_id = arena_copy(&request->arena, id_of(p, number));
+    joiner.member_id = arena_copy(&request->arena, picture_id_of(p, number));
     joiner.client_id = span_text("client");
     joiner.topics = arena_array(&request->arena, MODEL_TOPICS, sizeof *joiner.topics);
     for (uint32_t t = 0; t < MODEL_TOPICS; t++)
@@ -226,7 +225,7 @@ void join_with(struct picture *p, uint32_t group, uint32_t number, struct joiner
         window->closes_us = window->opened_us + 1000000;
 }
 
-static uint32_t pick_member(struct picture *p, uint32_t group)
+uint32_t picture_pick_member(struct picture *p, uint32_t group)
 {
     const struct model_group *g = &p->model.groups[group];
     if (g->member_count == 0 || one_in(p, 50))
@@ -238,7 +237,7 @@ void step_join_group(struct picture *p)
 {
     uint32_t group = (uint32_t)roll(p, PICTURE_GROUPS);
     bool rejoin = one_in(p, 6);
-    if (journal_is_full(p) || (!rejoin && members_to_be(p, group) >= PICTURE_MEMBERS))
+    if (picture_journal_is_full(p) || (!rejoin && members_to_be(p, group) >= PICTURE_MEMBERS))
         return;
     bool topics[MODEL_TOPICS] = {false};
     for (uint32_t t = 0; t < MODEL_TOPICS; t++)
@@ -247,57 +246,30 @@ void step_join_group(struct picture *p)
         topics[roll(p, PICTURE_NAMES)] = true;
     struct joiner joiner = {
         .rejoin = rejoin,
-        .session_us = (int64_t)(10 + roll(p, 50)) * WORLD_SECOND,
+        .session_us = (int64_t)(10 + roll(p, one_in(p, 3) ? 300 : 50)) * WORLD_SECOND,
         .visibility_us = one_in(p, 2) ? 0 : (int64_t)(2 + roll(p, 20)) * WORLD_SECOND,
         .in_flight_max = 1 + (uint32_t)roll(p, one_in(p, 2) ? 5 : 50),
         .deliveries_max = one_in(p, 2) ? 0 : 1 + (uint32_t)roll(p, 4),
         .from_latest = one_in(p, 5),
+        .cooperative = p->cooperative ? !one_in(p, 5) : one_in(p, 5),
     };
-    join_with(p, group, rejoin ? pick_member(p, group) : ++p->next_member, joiner, topics);
+    join_with(p, group, rejoin ? picture_pick_member(p, group) : ++p->next_member, joiner, topics);
 }
 
 void step_leave_group(struct picture *p)
 {
     uint32_t group = (uint32_t)roll(p, PICTURE_GROUPS);
-    struct command cmd = {.type = COMMAND_GROUP_LEAVE,
-                          .group_leave = {.group = span_text(model_group_name(group)),
-                                          .member_id = id_of(p, pick_member(p, group))}};
+    struct command cmd = {
+        .type = COMMAND_GROUP_LEAVE,
+        .group_leave = {.group = span_text(model_group_name(group)),
+                        .member_id = picture_id_of(p, picture_pick_member(p, group))}};
     world_submit(&p->world, &cmd);
 }
 
-static int64_t pick_generation(struct picture *p, uint32_t group)
+int64_t picture_pick_generation(struct picture *p, uint32_t group)
 {
     const struct model_group *g = &p->model.groups[group];
     return (int64_t)g->generation + 1 - (int64_t)roll(p, g->generation < 4 ? g->generation + 2 : 4);
-}
-
-void step_heartbeat(struct picture *p)
-{
-    uint32_t group = (uint32_t)roll(p, PICTURE_GROUPS), number = pick_member(p, group);
-    const struct model_group *g = &p->model.groups[group];
-    struct heartbeat_request beat = {.group = span_text(model_group_name(group)),
-                                     .member_id = id_of(p, number),
-                                     .generation = one_in(p, 2) ? -1 : pick_generation(p, group),
-                                     .arena = &p->arena};
-    delivery_heartbeat(p->world.delivery, &beat, p->world.now_us);
-    const struct model_member *member = picture_member(p, group, number);
-    if (member == NULL) {
-        CHECK(beat.status == (g->alive ? ST_MEMBER_NOT_FOUND : ST_GROUP_NOT_FOUND));
-        return;
-    }
-    picture_touch(p, group, number);
-    CHECK(beat.status == ST_OK);
-    CHECK(beat.current_generation == g->generation);
-    bool old = beat.generation >= 0 && beat.generation != (int64_t)g->generation;
-    CHECK(beat.rebalance_required ==
-          (old && (beat.generation > (int64_t)g->generation ||
-                   member->changed_generation > (uint64_t)beat.generation)));
-    uint32_t owned = 0;
-    for (uint32_t t = 0; t < MODEL_TOPICS; t++)
-        for (uint32_t i = 0; i < PICTURE_PARTITIONS; i++)
-            owned += g->progress[t][i].known && g->progress[t][i].owner != MODEL_NOBODY &&
-                     g->members[g->progress[t][i].owner].number == number;
-    CHECK(beat.assigned_count == owned);
 }
 
 void poll_with(struct picture *p, uint32_t group, uint32_t number, int64_t generation,
@@ -306,7 +278,7 @@ void poll_with(struct picture *p, uint32_t group, uint32_t number, int64_t gener
     struct request *request = picture_request(p, REQUEST_POLL, group, number);
     request->poll =
         (struct poll_request){.group = span_text(model_group_name(group)),
-                              .member_id = arena_copy(&request->arena, id_of(p, number)),
+                              .member_id = arena_copy(&request->arena, picture_id_of(p, number)),
                               .generation = generation,
                               .messages_max = messages_max,
                               .wait_us = wait_us,
@@ -320,12 +292,15 @@ void poll_with(struct picture *p, uint32_t group, uint32_t number, int64_t gener
     p->moment = CALM;
     if (request->done)
         return;
-    CHECK(wait_us > 0 && messages_max > 0);
+    CHECK(messages_max > 0);
     CHECK(picture_member(p, group, number) != NULL);
-    CHECK(!picture_has_messages(p, group, number));
-    request->parked = true;
+    request->parked = wait_us > 0; /* else it waits for keys, which come now */
     request->order = ++p->order;
     request->ends_us = p->world.now_us + wait_us;
+    p->moment = SERVING;
+    world_serve(&p->world);
+    p->moment = CALM;
+    CHECK(request->done || (request->parked && !picture_has_messages(p, group, number)));
 }
 
 void step_poll(struct picture *p)
@@ -334,7 +309,8 @@ void step_poll(struct picture *p)
     if (p->hoarding && p->index < HOARD_STEPS)
         return;
     p->world.connected = !one_in(p, 8);
-    poll_with(p, group, pick_member(p, group), one_in(p, 6) ? pick_generation(p, group) : -1,
+    poll_with(p, group, picture_pick_member(p, group),
+              one_in(p, 6) ? picture_pick_generation(p, group) : -1,
               one_in(p, 40) ? 0 : 1 + (uint32_t)roll(p, one_in(p, 2) ? 4 : 20),
               one_in(p, 2) ? 0 : (int64_t)roll(p, 40 * WORLD_SECOND));
 }
@@ -466,18 +442,19 @@ void step_give_back(struct picture *p)
     }
     p->moment = SERVING;
     delivery_release(p->world.delivery, receipts, count, p->world.now_us);
+    world_serve(&p->world);
     p->moment = CALM;
     picture_check_parked(p);
 }
 
 void step_commit_offset(struct picture *p)
 {
-    uint32_t group = (uint32_t)roll(p, PICTURE_GROUPS), number = pick_member(p, group);
+    uint32_t group = (uint32_t)roll(p, PICTURE_GROUPS), number = picture_pick_member(p, group);
     struct offset_entry entries[2];
     struct command cmd = {.type = COMMAND_OFFSETS_COMMIT};
     cmd.offsets_commit.group = span_text(model_group_name(group));
-    cmd.offsets_commit.member_id = id_of(p, number);
-    cmd.offsets_commit.generation = one_in(p, 4) ? pick_generation(p, group) : -1;
+    cmd.offsets_commit.member_id = picture_id_of(p, number);
+    cmd.offsets_commit.generation = one_in(p, 4) ? picture_pick_generation(p, group) : -1;
     cmd.offsets_commit.entries = entries;
     for (uint32_t tries = 0; tries < 20 && cmd.offsets_commit.entry_count < 2; tries++) {
         uint32_t topic = (uint32_t)roll(p, PICTURE_NAMES) + (one_in(p, 4) ? MODEL_NAMES : 0);

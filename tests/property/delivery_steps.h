@@ -11,7 +11,6 @@ void step_create_topic(struct picture *p);
 void step_delete(struct picture *p);
 void step_join_group(struct picture *p);
 void step_leave_group(struct picture *p);
-void step_heartbeat(struct picture *p);
 void step_poll(struct picture *p);
 void step_ack_receipts(struct picture *p);
 void step_resolve(struct picture *p);
@@ -19,7 +18,18 @@ void step_give_back(struct picture *p);
 void step_commit_offset(struct picture *p);
 void step_dead_letters(struct picture *p);
 
+/* delivery_groups.c */
+void step_heartbeat(struct picture *p);
+void step_revoke_some(struct picture *p);
+void step_add_partition(struct picture *p);
+void step_reset_offsets(struct picture *p);
+
 /* What they are made of. */
+uint32_t picture_pick_member(struct picture *p, uint32_t group); /* mostly one that is there */
+int64_t picture_pick_generation(struct picture *p, uint32_t group);
+struct span picture_id_of(struct picture *p,
+                          uint32_t number); /* "m<number>", in the picture's arena */
+bool picture_journal_is_full(const struct picture *p);
 void join_with(struct picture *p, uint32_t group, uint32_t number, struct joiner joiner,
                const bool topics[MODEL_TOPICS]);
 void poll_with(struct picture *p, uint32_t group, uint32_t number, int64_t generation,

@@ -71,13 +71,32 @@ static void on_partition_gone(void *user, struct group_partition *gp)
 static void on_position_moved(void *user, struct group_partition *gp)
 {
     struct machine_world *w = user;
-    CHECK(gp->owner != NULL);
+    CHECK(group_find_partition(gp->group, gp->partition->topic->id, gp->partition->index) == gp);
     w->seen.positions_moved++;
+}
+
+static void on_partitions_added(void *user, const struct topic *topic, uint32_t first)
+{
+    struct machine_world *w = user;
+    for (uint32_t i = first; i < topic->partition_count; i++)
+        CHECK(topic->partitions[i]->next_offset == 0 && topic->partitions[i]->readers == NULL);
+    w->seen.partitions_added += topic->partition_count - first;
+}
+
+static void on_group_changed(void *user, struct group *g)
+{
+    struct machine_world *w = user;
+    uint32_t group = 0;
+    while (strcmp(model_group_name(group), g->name) != 0)
+        CHECK(++group < MODEL_GROUPS);
+    w->seen.groups_changed[group] = true;
 }
 
 static struct machine *new_machine(struct machine_world *w)
 {
     struct machine_effects effects = {.append = on_append,
+                                      .partitions_added = on_partitions_added,
+                                      .group_changed = on_group_changed,
                                       .member_gone = on_member_gone,
                                       .group_partition_gone = on_partition_gone,
                                       .position_moved = on_position_moved,
@@ -140,6 +159,8 @@ static void compare_effects(const struct machine_world *w)
         CHECK(seen->visible[i].priority == model_message_at(m, e->visible[i])->priority);
     }
     CHECK(seen->positions_moved == e->moved_count);
+    for (uint32_t g = 0; g < MODEL_GROUPS; g++)
+        CHECK(seen->groups_changed[g] == e->groups_changed[g]);
     for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
         for (uint32_t p = 0; m->topics[t].alive && p < m->topics[t].partition_count; p++) {
             bool told = w->first_due[t][p] == first_due(m, t, p);
@@ -156,11 +177,12 @@ static void step(struct machine_world *w)
         void (*run)(struct machine_world *w);
         unsigned weight;
     } steps[] = {
-        {step_publish, 22},     {step_ack, 14},         {step_commit, 8},
-        {step_join, 8},         {step_leave, 5},        {step_topic_create, 4},
-        {step_topic_delete, 2}, {step_group_delete, 1}, {step_lease, 9},
-        {step_release, 9},      {step_dead_letter, 5},  {step_delay_due, 5},
-        {step_delay_cancel, 4}, {step_replay, 4},
+        {step_publish, 19},     {step_ack, 12},           {step_commit, 7},
+        {step_join, 9},         {step_leave, 5},          {step_topic_create, 4},
+        {step_topic_delete, 2}, {step_group_delete, 1},   {step_lease, 8},
+        {step_release, 8},      {step_dead_letter, 5},    {step_delay_due, 5},
+        {step_delay_cancel, 3}, {step_replay, 3},         {step_add_partitions, 2},
+        {step_revoke, 4},       {step_revoke_expired, 1}, {step_reset, 2},
     };
     uint64_t dice = below(w, 100);
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
@@ -219,6 +241,7 @@ void property_machine_commands(uint64_t seed)
     static struct model model; /* too large for the stack */
     model_init(&model, 1700000000000000);
     struct machine_world w = {.dice = dice_of(seed), .model = &model};
+    w.cooperative = one_in(&w, 2);
     w.machine = new_machine(&w);
     buf_init(&w.journal, JOURNAL_SIZE_MAX);
     buf_init(&w.entries, JOURNAL_SIZE_MAX);

@@ -97,8 +97,9 @@ void step_publish(struct machine_world *w)
     const struct model_topic *t = &w->model->topics[topic];
     struct command cmd = {.type = COMMAND_PUBLISH};
     cmd.publish.topic_id = one_in(w, 30) ? (uint32_t)below(w, 20) : t->id;
-    cmd.publish.partition_count =
-        one_in(w, 30) || t->partition_count == 0 ? MODEL_PARTITIONS : t->partition_count;
+    cmd.publish.partition_count = one_in(w, 30) || t->partition_count == 0
+                                      ? 1 + (uint32_t)below(w, MODEL_PARTITIONS)
+                                      : t->partition_count;
     cmd.publish.entry_count = (uint32_t)below(w, MODEL_ENTRIES) + 1;
     struct model_sent sent[MODEL_ENTRIES];
     buf_clear(&w->entries);
@@ -147,6 +148,8 @@ static struct joiner random_joiner(struct machine_world *w, uint32_t group, bool
         .in_flight_max = 1 + (uint32_t)below(w, 10),
         .deliveries_max = (uint32_t)below(w, 4),
         .from_latest = one_in(w, 3),
+        .cooperative = w->cooperative ? !one_in(w, 5) : one_in(w, 5),
+        .ordering = one_in(w, 4) ? (enum ordering)below(w, 3) : ORDERING_UNSET,
         .topic_count = (uint32_t)below(w, 3) + 1,
     };
     uint32_t number = rejoin || one_in(w, 10) ? pick_member(w, group) : w->next_member++;
@@ -177,6 +180,8 @@ void step_join(struct machine_world *w)
     struct result result;
     machine_world_apply(w, &cmd, &result);
     model_join(w->model, group, &cmd.group_join, &result);
+    model_adopt(w->model, w->machine, &w->arena);
+    model_joined(w->model, group, &cmd.group_join, &result);
 }
 
 void step_leave(struct machine_world *w)
@@ -190,7 +195,7 @@ void step_leave(struct machine_world *w)
     cmd.group_leave.reason = one_in(w, 2) ? LEAVE_ASKED : LEAVE_SESSION_EXPIRED;
     struct result result;
     machine_world_apply(w, &cmd, &result);
-    model_leave(w->model, group, number, &result);
+    model_leave(w->model, group, &cmd.group_leave, &result);
     CHECK(w->seen.members_gone == members - w->model->groups[group].member_count);
 }
 

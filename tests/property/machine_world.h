@@ -11,6 +11,8 @@ enum {
     ACKS_MAX = 8,
     VISIBLE_MAX = 256,
     CHANGED_MAX = 16,
+    REVOKED_MAX = 12,
+    RESETS_MAX = 3,
     LEASE_IDS = 300, /* few, so that they meet again */
 };
 
@@ -25,7 +27,8 @@ struct seen { /* effects of the last command */
     struct due_entry visible[VISIBLE_MAX];
     struct seen_append changed[CHANGED_MAX]; /* whose first pending message may have changed */
     uint32_t appended_count, gone_count, visible_count, changed_count;
-    uint32_t members_gone, partitions_gone, positions_moved;
+    uint32_t members_gone, partitions_gone, positions_moved, partitions_added;
+    bool groups_changed[MODEL_GROUPS];
 };
 
 struct machine_world {
@@ -37,6 +40,7 @@ struct machine_world {
     struct arena arena;
     uint64_t index;
     uint32_t next_member;
+    bool cooperative;                                  /* of this round: most members are */
     int64_t first_due[MODEL_TOPICS][MODEL_PARTITIONS]; /* before the command; 0: nothing pending */
     struct seen seen;
 };
@@ -68,6 +72,12 @@ struct span member_id(struct machine_world *w, uint32_t number);
 void put_batch(struct machine_world *w, uint32_t count, struct model_sent *out);
 /* Is there room in the model for one more command that appends? */
 bool has_space(const struct machine_world *w, uint32_t topic);
+
+/* machine_handover.c */
+void step_add_partitions(struct machine_world *w);
+void step_revoke(struct machine_world *w);
+void step_revoke_expired(struct machine_world *w);
+void step_reset(struct machine_world *w);
 
 /* machine_deliveries.c */
 void step_ack(struct machine_world *w);

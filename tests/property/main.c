@@ -25,6 +25,7 @@ enum { FEWER = 1 };
 
 /*    name               rounds */
 #define PROPERTIES(X)                                                                              \
+    X(assignment, 2000)                                                                            \
     X(delivery, 2400 / FEWER)                                                                      \
     X(json_documents, 3000)                                                                        \
     X(json_broken_documents, 10000)                                                                \

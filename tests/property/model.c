@@ -174,8 +174,32 @@ void model_topic_delete(struct model *m, uint32_t topic, const struct result *re
             g->members[k].topics[topic] = false;
         }
         memset(g->progress[topic], 0, sizeof g->progress[topic]);
-        g->generation += subscribed;
-        g->stale |= subscribed;
+        if (subscribed)
+            model_begin_rebalance(m, i, REBALANCE_TOPIC_DELETED);
+    }
+}
+
+void model_add_partitions(struct model *m, uint32_t topic,
+                          const struct command_topic_add_partitions *cmd,
+                          const struct result *result)
+{
+    struct model_topic *t = &m->topics[topic];
+    if (!t->alive) {
+        CHECK(result->status == ST_TOPIC_NOT_FOUND);
+        return;
+    }
+    bool grows = cmd->partition_count > t->partition_count;
+    CHECK(result->status == (grows ? ST_OK : ST_INVALID_ARGUMENT));
+    CHECK(result->add_partitions.old_count == t->partition_count);
+    if (grows)
+        t->partition_count = cmd->partition_count; /* the new ones were zero all along */
+    CHECK(result->add_partitions.new_count == t->partition_count);
+    for (uint32_t i = 0; grows && i < MODEL_GROUPS; i++) {
+        bool subscribed = false;
+        for (uint32_t k = 0; k < m->groups[i].member_count; k++)
+            subscribed |= m->groups[i].members[k].topics[topic];
+        if (subscribed)
+            model_begin_rebalance(m, i, REBALANCE_PARTITIONS_ADDED);
     }
 }
 

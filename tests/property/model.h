@@ -11,12 +11,13 @@ enum {
     MODEL_TOPICS = MODEL_NAMES * 2, /* at a time; index MODEL_NAMES + i: "<name of i>.dlq" */
     MODEL_PARTITIONS = 4,
     MODEL_GROUPS = 3,
-    MODEL_MEMBERS = 7,     /* of a group at a time */
-    MODEL_OFFSETS = 160,   /* of a partition */
-    MODEL_DEPARTED = 512,  /* of a group */
-    MODEL_RESOLVED = 2048, /* all there ever were */
-    MODEL_ENTRIES = 6,     /* of a command that appends */
-    MODEL_BATCH = 4,       /* messages of an entry */
+    MODEL_MEMBERS = 7,                  /* of a group at a time */
+    MODEL_OFFSETS = 160,                /* of a partition */
+    MODEL_DEPARTED = 512,               /* of a group */
+    MODEL_RESOLVED = 2048,              /* all there ever were */
+    MODEL_ENTRIES = 6,                  /* of a command that appends */
+    MODEL_BATCH = 4,                    /* messages of an entry */
+    MODEL_MOVED = 3 * MODEL_PARTITIONS, /* of a command */
     MODEL_REASON_SIZE = 16,
     MODEL_NOBODY = -1,
 };
@@ -49,6 +50,7 @@ struct model_member {
     uint32_t number; /* its id is "m<number>" */
     bool topics[MODEL_TOPICS];
     bool from_latest;
+    bool cooperative;
     int64_t session_us;
     int64_t visibility_us;
     uint32_t in_flight_max;
@@ -67,7 +69,11 @@ struct model_retry {
 
 struct model_progress { /* of a group in a partition */
     bool known;
-    int owner; /* index among the members */
+    int owner;                 /* index among the members */
+    int successor;             /* to whom the owner is to hand it over; likewise */
+    int64_t revoke_by_us;      /* until when; 0: no successor */
+    uint64_t owner_index;      /* of the command that brought the owner */
+    uint32_t owner_generation; /* the first in which it counts */
     uint64_t position;
     uint64_t rewound_index; /* of the command that went back last; 0: none did */
     int64_t out_until_us;
@@ -80,7 +86,11 @@ struct model_group {
     bool alive;
     uint32_t id;
     uint32_t generation;
-    uint64_t rebalance_count;
+    enum ordering ordering;
+    struct rebalance_stats rebalances;
+    uint32_t open_rebalances; /* of those counted: begun, not ended */
+    int64_t began_us;         /* the first of them */
+    bool expired;             /* during them something was taken by force */
     int64_t created_us;
     uint32_t member_count;
     struct model_member members[MODEL_MEMBERS];
@@ -88,7 +98,7 @@ struct model_group {
     uint32_t departed[MODEL_DEPARTED];
     int64_t departed_us[MODEL_DEPARTED];
     uint32_t departed_count;
-    bool stale; /* membership or subscriptions changed: the owners are to be adopted */
+    bool stale; /* a rebalance began with this command: what was chosen is to be adopted */
 };
 
 struct model_resolved {
@@ -105,18 +115,20 @@ struct model_place { /* of a message in the model */
     uint64_t offset;
 };
 
-struct model_moved { /* a position that a commit set */
+struct model_moved { /* a position that was set from outside */
     uint32_t topic;
     uint32_t partition;
-    uint64_t before, asked, after; /* it rises over what is done or gone */
+    uint64_t after; /* it rises over what is done or gone */
+    bool back;      /* all from there on is to be delivered again */
 };
 
 struct model_effects { /* of the last command, in order */
     struct model_place appended[MODEL_ENTRIES];
     struct model_place visible[MODEL_PARTITIONS * MODEL_OFFSETS];
     struct model_place gone[MODEL_ENTRIES];
-    struct model_moved moved[8];
+    struct model_moved moved[MODEL_MOVED];
     uint32_t appended_count, visible_count, gone_count, moved_count;
+    bool groups_changed[MODEL_GROUPS];
 };
 
 struct model {
@@ -167,6 +179,9 @@ const struct model_message *model_first_pending(const struct model *m, uint32_t 
 void model_topic_create(struct model *m, uint32_t topic, const struct command_topic_create *cmd,
                         const struct result *result);
 void model_topic_delete(struct model *m, uint32_t topic, const struct result *result);
+void model_add_partitions(struct model *m, uint32_t topic,
+                          const struct command_topic_add_partitions *cmd,
+                          const struct result *result);
 void model_publish(struct model *m, const struct command_publish *cmd,
                    const struct model_sent *sent, const struct result *result);
 void model_delay_due(struct model *m, const struct command_delay_due *cmd,
@@ -177,12 +192,16 @@ void model_replay(struct model *m, const struct command_replay *cmd, const struc
                   const struct result *result);
 void model_join(struct model *m, uint32_t group, const struct command_group_join *cmd,
                 const struct result *result);
-void model_leave(struct model *m, uint32_t group, uint32_t member_number,
+void model_leave(struct model *m, uint32_t group, const struct command_group_leave *cmd,
                  const struct result *result);
 void model_group_delete(struct model *m, uint32_t group, const struct result *result);
+void model_revoke(struct model *m, uint32_t group, const struct command_group_revoke *cmd,
+                  const struct result *result);
 void model_ack(struct model *m, const struct command_ack *cmd, const struct result *result);
 void model_commit(struct model *m, uint32_t group, const struct command_offsets_commit *cmd,
                   const struct result *result);
+void model_reset(struct model *m, uint32_t group, const struct command_offsets_reset *cmd,
+                 const struct result *result);
 void model_lease(struct model *m, const struct command_lease *cmd, const struct result *result);
 void model_release(struct model *m, const struct command_release *cmd, const struct result *result);
 void model_dead_letter(struct model *m, const struct command_dead_letter *cmd,
@@ -195,8 +214,18 @@ uint64_t model_append(struct model *m, uint32_t topic, uint32_t partition,
 void model_settle_position(struct model *m, uint32_t group, uint32_t topic, uint32_t partition);
 void model_rise(struct model *m, uint32_t topic, uint32_t partition); /* of all groups */
 
-/* Where a group has a new generation, judges its owners and takes them over. */
+/* Visible messages that the group has not done. */
+uint64_t model_lag(const struct model *m, uint32_t group, uint32_t topic, uint32_t partition);
+
+/* model_handover.c */
+
+/* A rebalance begins; who is to read what is chosen by the real machine: model_adopt(). */
+void model_begin_rebalance(struct model *m, uint32_t group, enum rebalance_reason reason);
+/* Where a rebalance began, judges what was chosen, and hands over. */
 void model_adopt(struct model *m, const struct machine *machine, struct arena *arena);
+/* What joiners were told, after model_adopt(). */
+void model_joined(const struct model *m, uint32_t group, const struct command_group_join *cmd,
+                  const struct result *result);
 /* Compares everything that can be asked, after model_adopt(). */
 void model_compare(struct model *m, const struct machine *machine, struct arena *arena);
 

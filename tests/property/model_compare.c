@@ -164,6 +164,7 @@ static void compare_offsets(const struct model *m, const struct machine *machine
         CHECK(g->progress[t][info->partition].known);
         CHECK(info->offset == g->progress[t][info->partition].position);
         CHECK(info->next_offset == m->topics[t].partitions[info->partition].next);
+        CHECK(info->lag == model_lag(m, group, (uint32_t)t, info->partition));
     }
 }
 
@@ -209,6 +210,21 @@ static void compare_retry(const struct model_retry *retry, const struct retry *r
     CHECK(span_equal(span_of(real->reason, real->reason_size), span_text(retry->reason)));
 }
 
+/* Who reads it, since when, and who is to. */
+static void compare_owner(const struct model_group *g, const struct model_progress *progress,
+                          const struct group_partition *real)
+{
+    CHECK(progress->owner == (real->owner == NULL ? MODEL_NOBODY : (int)real->owner->rank));
+    CHECK(progress->successor ==
+          (real->successor == NULL ? MODEL_NOBODY : (int)real->successor->rank));
+    CHECK(real->revoke_by_us == progress->revoke_by_us);
+    CHECK(g->open_rebalances > 0 || real->successor == NULL);
+    if (real->owner == NULL)
+        return;
+    CHECK(real->owner_index == progress->owner_index);
+    CHECK(real->owner_generation == progress->owner_generation);
+}
+
 static void compare_progress(const struct model *m, uint32_t group, struct model_place at,
                              const struct group_partition *real)
 {
@@ -216,6 +232,7 @@ static void compare_progress(const struct model *m, uint32_t group, struct model
     CHECK(progress->known == (real != NULL));
     if (real == NULL)
         return;
+    compare_owner(&m->groups[group], progress, real);
     CHECK(real->position == progress->position);
     CHECK(real->out_until_us == progress->out_until_us);
     CHECK(real->rewound_index == progress->rewound_index);
@@ -238,7 +255,7 @@ static void compare_inside(const struct model *m, const struct machine *machine,
     const struct topic *real = machine_topic_by_id(machine, t->id);
     for (uint32_t p = 0; t->alive && p < t->partition_count; p++) {
         struct model_place at = {topic, p, 0};
-        compare_lanes(m, at, &real->partitions[p]);
+        compare_lanes(m, at, real->partitions[p]);
         for (uint32_t g = 0; g < MODEL_GROUPS; g++) {
             const struct group *group = machine_group_by_id(machine, m->groups[g].id);
             if (m->groups[g].alive)

@@ -95,14 +95,19 @@ static enum status commit_status(const struct model *m, const struct model_group
     return ST_OK;
 }
 
+uint64_t model_lag(const struct model *m, uint32_t group, uint32_t topic, uint32_t partition)
+{
+    uint64_t lag = 0;
+    struct model_place place = {topic, partition, 0};
+    for (; place.offset < m->topics[topic].partitions[partition].next; place.offset++)
+        lag += model_is_visible(m, place) && !model_is_done(m, group, place);
+    return lag;
+}
+
 /* Back: all from the offset on is to be delivered, as if it never had been. */
-static void commit_one(struct model *m, uint32_t group, struct model_place place)
+static void move_position(struct model *m, uint32_t group, struct model_place place, bool back)
 {
     struct model_progress *progress = &m->groups[group].progress[place.topic][place.partition];
-    uint64_t before = progress->position;
-    if (place.offset == before)
-        return;
-    bool back = place.offset < before;
     for (uint64_t o = 0; o < MODEL_OFFSETS; o++) {
         progress->done[o] = progress->done[o] && !back;
         progress->out[o] = progress->out[o] && !back;
@@ -119,9 +124,16 @@ static void commit_one(struct model *m, uint32_t group, struct model_place place
         progress->out[o] = false;
         progress->retries[o].count = 0;
     }
-    CHECK(m->effects.moved_count < sizeof m->effects.moved / sizeof m->effects.moved[0]);
-    m->effects.moved[m->effects.moved_count++] = (struct model_moved){
-        place.topic, place.partition, before, place.offset, progress->position};
+    CHECK(m->effects.moved_count < MODEL_MOVED);
+    m->effects.moved[m->effects.moved_count++] =
+        (struct model_moved){place.topic, place.partition, progress->position, back};
+}
+
+static void set_position(struct model *m, uint32_t group, struct model_place place)
+{
+    uint64_t before = m->groups[group].progress[place.topic][place.partition].position;
+    if (place.offset != before)
+        move_position(m, group, place, place.offset < before);
 }
 
 void model_commit(struct model *m, uint32_t group, const struct command_offsets_commit *cmd,
@@ -131,8 +143,65 @@ void model_commit(struct model *m, uint32_t group, const struct command_offsets_
     for (uint32_t i = 0; i < cmd->entry_count && result->status == ST_OK; i++) {
         const struct offset_entry *entry = &cmd->entries[i];
         uint32_t topic = (uint32_t)model_topic_by_name(m, entry->topic);
-        commit_one(m, group, (struct model_place){topic, entry->partition, entry->offset});
+        set_position(m, group, (struct model_place){topic, entry->partition, entry->offset});
     }
+}
+
+static void reset_one(struct model *m, uint32_t group, uint32_t topic, uint32_t partition,
+                      const struct reset_entry *entry)
+{
+    struct model_progress *progress = &m->groups[group].progress[topic][partition];
+    const uint64_t next = m->topics[topic].partitions[partition].next;
+    uint64_t offset = 0;
+    if (entry->to == RESET_LATEST)
+        offset = next;
+    else if (entry->to == RESET_OFFSET)
+        offset = entry->offset < next ? entry->offset : next;
+    if (progress->known) {
+        const struct model_place place = {topic, partition, offset};
+        move_position(m, group, place, offset <= progress->position);
+        return;
+    }
+    *progress = (struct model_progress){
+        .known = true, .owner = MODEL_NOBODY, .successor = MODEL_NOBODY, .position = offset};
+    model_settle_position(m, group, topic, partition);
+}
+
+static enum status reset_status(const struct model *m, uint32_t group,
+                                const struct command_offsets_reset *cmd, int topic)
+{
+    if (!m->groups[group].alive)
+        return ST_GROUP_NOT_FOUND;
+    if (topic == MODEL_NOBODY)
+        return ST_TOPIC_NOT_FOUND;
+    for (uint32_t i = 0; i < cmd->entry_count; i++)
+        if (cmd->entries[i].partition != RESET_EVERY_PARTITION &&
+            cmd->entries[i].partition >= m->topics[topic].partition_count)
+            return ST_PARTITION_NOT_FOUND;
+    return ST_OK;
+}
+
+void model_reset(struct model *m, uint32_t group, const struct command_offsets_reset *cmd,
+                 const struct result *result)
+{
+    int topic = model_topic_by_name(m, cmd->topic);
+    CHECK(result->status == reset_status(m, group, cmd, topic));
+    if (result->status != ST_OK)
+        return;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < cmd->entry_count; i++) {
+        for (uint32_t p = 0; p < m->topics[topic].partition_count; p++) {
+            if (cmd->entries[i].partition != RESET_EVERY_PARTITION &&
+                cmd->entries[i].partition != p)
+                continue;
+            reset_one(m, group, (uint32_t)topic, p, &cmd->entries[i]);
+            const struct reset_position *told = &result->reset.positions[count++];
+            CHECK(told->partition == p);
+            CHECK(told->offset == m->groups[group].progress[topic][p].position);
+            CHECK(told->lag == model_lag(m, group, (uint32_t)topic, p));
+        }
+    }
+    CHECK(result->reset.count == count);
 }
 
 /* The groups and topics of a place that was found. */

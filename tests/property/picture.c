@@ -10,6 +10,7 @@ void picture_init(struct picture *p, uint64_t seed)
     p->dice = dice_of(seed);
     p->all_weighted = roll(p, 4) == 0;
     p->hoarding = roll(p, 4) == 0;
+    p->cooperative = roll(p, 2) == 0;
     arena_init(&p->arena);
     world_init(&p->world);
     p->boot_id = 0xFEDCBA9876543210ULL;
@@ -127,6 +128,27 @@ void picture_touch(struct picture *p, uint32_t group, uint32_t number)
     struct picture_session *s = picture_session(p, group, number);
     if (s != NULL)
         s->last_seen_us = p->world.now_us;
+}
+
+bool picture_owns(const struct picture *p, uint32_t group, uint32_t number, uint32_t topic,
+                  uint32_t partition)
+{
+    const struct model_group *g = &p->model.groups[group];
+    const struct model_progress *progress = &g->progress[topic][partition];
+    return progress->known && progress->owner != MODEL_NOBODY &&
+           g->members[progress->owner].number == number;
+}
+
+void picture_tell(struct picture *p, uint32_t group, uint32_t number)
+{
+    struct picture_session *s = picture_session(p, group, number);
+    CHECK(s != NULL);
+    s->was_told = true;
+    for (uint32_t t = 0; t < MODEL_TOPICS; t++)
+        for (uint32_t i = 0; i < PICTURE_PARTITIONS; i++)
+            s->told[t][i] = picture_owns(p, group, number, t, i)
+                                ? p->model.groups[group].progress[t][i].owner_index
+                                : 0;
 }
 
 bool picture_is_ours(const struct picture *p, uint64_t lease_id)

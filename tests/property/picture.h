@@ -13,7 +13,7 @@
 enum {
     PICTURE_GROUPS = 2,
     PICTURE_NAMES = 2, /* of topics that are published to */
-    PICTURE_PARTITIONS = 2,
+    PICTURE_PARTITIONS = 3,
     PICTURE_MEMBERS = 5, /* of a group */
     SESSIONS_MAX = 64,
     REQUESTS_MAX = 512,
@@ -46,14 +46,20 @@ struct picture_session {
     uint32_t group;
     uint32_t number;
     int64_t last_seen_us;
-    int64_t armed_us; /* its timer */
+    int64_t looked_us; /* when its timer fired last; its polls without clients end then */
+    int64_t armed_us;  /* its timer */
     bool evicting;
     /* How much polls had room for that a lane with messages got nothing of. */
     uint32_t hunger[PRIORITY_COUNT];
     /* How many polls in a row got messages of a lane from others, but none of those that there were
-     * in this partition; since the generation began. */
+     * in this partition; since its partitions are what they are. */
     uint32_t skipped[MODEL_TOPICS][PICTURE_PARTITIONS][PRIORITY_COUNT];
+    bool owned[MODEL_TOPICS][PICTURE_PARTITIONS]; /* at the last poll */
     uint32_t generation;
+    /* What it was told of its partitions, by a join or a cooperative heartbeat of this run: since
+     * which command it owned each; 0: it did not. */
+    bool was_told;
+    uint64_t told[MODEL_TOPICS][PICTURE_PARTITIONS];
 };
 
 struct window { /* joins to a group without members */
@@ -119,7 +125,7 @@ struct under_way { /* a command in the journal that brings messages */
 
 struct asked { /* a command that delivery is to submit by itself */
     enum command_type type;
-    uint32_t group, number;    /* GROUP_LEAVE, GROUP_JOIN: group and joiners */
+    uint32_t group, number;    /* GROUP_LEAVE; GROUP_JOIN: group and joiners; GROUP_REVOKE: group */
     uint32_t topic, partition; /* DELAY_DUE */
 };
 
@@ -129,11 +135,13 @@ struct picture {
     struct dice dice;
     bool all_weighted; /* of this round: topics that are read by weight, without a limit */
     bool hoarding;     /* of this round: much is published before anybody polls */
+    bool cooperative;  /* of this round: most members are */
     struct world world;
     struct model model;
     struct arena arena; /* of a step */
     struct fact facts[PICTURE_GROUPS][MODEL_TOPICS][PICTURE_PARTITIONS][MODEL_OFFSETS];
     bool due_asked[MODEL_TOPICS][PICTURE_PARTITIONS]; /* a DELAY_DUE is under way */
+    bool revoke_asked[PICTURE_GROUPS]; /* a GROUP_REVOKE was submitted, and nothing changed since */
     struct window windows[PICTURE_GROUPS];
     struct picture_session sessions[SESSIONS_MAX];
     uint32_t session_count;
@@ -184,6 +192,10 @@ uint32_t picture_deliveries_max(struct picture *p, uint32_t group, struct model_
 int64_t picture_visibility_us(struct picture *p, uint32_t group, struct model_place at);
 struct picture_session *picture_session(struct picture *p, uint32_t group, uint32_t number);
 void picture_touch(struct picture *p, uint32_t group, uint32_t number);
+/* The member learns of all that it owns. */
+void picture_tell(struct picture *p, uint32_t group, uint32_t number);
+bool picture_owns(const struct picture *p, uint32_t group, uint32_t number, uint32_t topic,
+                  uint32_t partition);
 bool picture_is_ours(const struct picture *p, uint64_t lease_id); /* of this run */
 void picture_forget(struct picture *p, uint32_t group, uint32_t topic, uint32_t partition);
 struct request *picture_request(struct picture *p, enum request_kind kind, uint32_t group,

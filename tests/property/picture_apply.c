@@ -82,7 +82,7 @@ static void group_left(struct picture *p, const struct command_group_leave *cmd,
     uint32_t group = group_by_name(cmd->group), number = model_member_number(cmd->member_id);
     if (picture_member(p, group, number) != NULL)
         let_go(p, group, number);
-    model_leave(&p->model, group, number, result);
+    model_leave(&p->model, group, cmd, result);
 }
 
 static void group_deleted(struct picture *p, const struct command_group_delete *cmd,
@@ -94,13 +94,14 @@ static void group_deleted(struct picture *p, const struct command_group_delete *
         let_go(p, group, g->members[i].number);
     picture_match_jobs(p); /* dead letters of a group that is no more: nothing will come of them */
     model_group_delete(&p->model, group, result);
+    p->revoke_asked[group] = false;
     for (uint32_t t = 0; t < MODEL_TOPICS; t++)
         for (uint32_t i = 0; i < PICTURE_PARTITIONS; i++)
             picture_forget(p, group, t, i);
 }
 
 /* Who joined with this command learns of the group as it is now. */
-static void check_joined(const struct picture *p, const struct request *request)
+static void check_joined(struct picture *p, const struct request *request)
 {
     const struct result *result = &request->join.result;
     if (result->status == ST_NOT_READY)
@@ -123,6 +124,7 @@ static void check_joined(const struct picture *p, const struct request *request)
             owned += g->progress[t][i].known && g->progress[t][i].owner == at;
     CHECK(joined->assigned_count == owned);
     CHECK(joined->leader == (at == 0));
+    picture_tell(p, request->group, request->number);
 }
 
 static void group_joined(struct picture *p, const struct command_group_join *cmd,
@@ -132,11 +134,12 @@ static void group_joined(struct picture *p, const struct command_group_join *cmd
     uint32_t generation = p->model.groups[group].generation;
     model_join(&p->model, group, cmd, result);
     model_adopt(&p->model, p->world.machine, &p->arena);
+    model_joined(&p->model, group, cmd, result);
     const struct model_group *g = &p->model.groups[group];
     for (uint32_t i = 0; i < g->member_count; i++) {
         if (picture_session(p, group, g->members[i].number) != NULL)
             continue;
-        CHECK(g->generation > generation);
+        CHECK(g->generation > generation || g->open_rebalances > 0);
         CHECK(p->session_count < SESSIONS_MAX);
         p->sessions[p->session_count++] =
             (struct picture_session){.group = group,
@@ -164,10 +167,10 @@ static void position_moved(struct picture *p, uint32_t group, const struct model
     struct model_place at = {moved->topic, moved->partition, 0};
     for (; at.offset < t->partitions[moved->partition].next; at.offset++) {
         struct fact *fact = picture_fact(p, group, at);
-        if (fact->state != SETTLING && (moved->after < moved->before || at.offset < moved->after))
+        if (fact->state != SETTLING && (moved->back || at.offset < moved->after))
             *fact = (struct fact){0};
         else /* the machine knows nothing of it any more */
-            fact->doubtful |= moved->asked < moved->before;
+            fact->doubtful |= moved->back;
     }
 }
 
@@ -182,6 +185,15 @@ static void offsets_committed(struct picture *p, const struct command_offsets_co
         position_moved(p, group, &p->model.effects.moved[i]);
     delivery_touch(p->world.delivery, cmd->group, cmd->member_id, p->world.now_us);
     picture_touch(p, group, model_member_number(cmd->member_id));
+}
+
+static void offsets_reset(struct picture *p, const struct command_offsets_reset *cmd,
+                          const struct result *result)
+{
+    uint32_t group = group_by_name(cmd->group);
+    model_reset(&p->model, group, cmd, result);
+    for (uint32_t i = 0; i < p->model.effects.moved_count; i++)
+        position_moved(p, group, &p->model.effects.moved[i]);
 }
 
 static void acked(struct picture *p, const struct world_entry *entry)
@@ -275,6 +287,17 @@ static void follow(struct picture *p, const struct world_entry *entry)
     case COMMAND_TOPIC_DELETE:
         topic_deleted(p, &cmd->topic_delete, entry->result);
         break;
+    case COMMAND_TOPIC_ADD_PARTITIONS:
+        model_add_partitions(&p->model, topic_by_name(cmd->topic_add_partitions.name),
+                             &cmd->topic_add_partitions, entry->result);
+        break;
+    case COMMAND_GROUP_REVOKE:
+        model_revoke(&p->model, group_by_name(cmd->group_revoke.group), &cmd->group_revoke,
+                     entry->result);
+        break;
+    case COMMAND_OFFSETS_RESET:
+        offsets_reset(p, &cmd->offsets_reset, entry->result);
+        break;
     case COMMAND_GROUP_JOIN:
         group_joined(p, &cmd->group_join, entry->result);
         break;
@@ -319,6 +342,8 @@ void picture_on_applied(void *user, const struct world_entry *entry)
     memset(&p->model.effects, 0, sizeof p->model.effects);
     follow(p, entry);
     model_adopt(&p->model, p->world.machine, &p->arena);
+    for (uint32_t g = 0; g < PICTURE_GROUPS; g++) /* what is to be let go of is looked at anew */
+        p->revoke_asked[g] = p->revoke_asked[g] && !p->model.effects.groups_changed[g];
     for (uint32_t i = 0; i < p->request_count; i++) {
         struct request *request = p->requests[i];
         if ((request->kind == REQUEST_ACK && entry->ack == &request->ack) ||

@@ -1,4 +1,5 @@
 /* What polls are answered, message by message: contract 7.2, rules 1 to 5. */
+#include "delivery/readout.h"
 #include "std/check.h"
 #include "tests/property/picture.h"
 
@@ -24,13 +25,17 @@ static bool first_in_lane(struct picture *p, uint32_t group, struct model_place 
     return false;
 }
 
-static bool owns(const struct picture *p, uint32_t group, uint32_t number, uint32_t topic,
-                 uint32_t partition)
+/* Are keys of messages that the member may get still to be read? Only delivery can tell. */
+static bool awaits_keys(const struct picture *p, const struct request *request)
 {
-    const struct model_group *g = &p->model.groups[group];
-    const struct model_progress *progress = &g->progress[topic][partition];
-    return progress->known && progress->owner != MODEL_NOBODY &&
-           g->members[progress->owner].number == number;
+    const struct group *g = machine_find_group(p->world.machine, request->poll.group);
+    const struct member *member = group_find_member(g, request->poll.member_id);
+    for (uint32_t i = 0; member != NULL && i < member->assigned_count; i++) {
+        const struct readout *r = member->assigned[i]->readout;
+        if (r != NULL && key_order_awaits_keys(r->keys))
+            return true;
+    }
+    return false;
 }
 
 /* Is there something in a lane above `end` for the member, of topics that read so? */
@@ -42,7 +47,7 @@ static bool has_above(struct picture *p, uint32_t group, uint32_t number, enum p
         const struct model_topic *t = &p->model.topics[at.topic];
         for (at.partition = 0; t->alive && at.partition < t->partition_count; at.partition++) {
             if (t->settings.priority_mode != mode ||
-                !owns(p, group, number, at.topic, at.partition) ||
+                !picture_owns(p, group, number, at.topic, at.partition) ||
                 room_of(p, group, at.topic, at.partition) == 0)
                 continue;
             for (unsigned lane = 0; lane < end; lane++)
@@ -90,6 +95,12 @@ static void check_is_oldest(const struct picture *p, const struct request *reque
     }
 }
 
+/* Is it the time to look whether the member lives? */
+static bool session_is_due(struct picture *p, const struct request *request)
+{
+    return picture_session(p, request->group, request->number)->looked_us == p->world.now_us;
+}
+
 /* Nobody got anything: why? */
 static void check_empty(struct picture *p, const struct request *request)
 {
@@ -98,13 +109,16 @@ static void check_empty(struct picture *p, const struct request *request)
         return;
     if (!request->parked) {
         CHECK(poll->wait_us <= 0 || poll->messages_max == 0);
-        CHECK(poll->messages_max == 0 || !picture_has_messages(p, request->group, request->number));
+        CHECK(poll->messages_max == 0 ||
+              (p->moment == SERVING && !p->world.connected) || /* it waited for keys */
+              !picture_has_messages(p, request->group, request->number));
     } else if (p->moment != TIMERS || !picture_is_due(p, request->ends_us)) {
-        check_is_oldest(p, request);
         bool crowded = p->moment == POLLING &&
                        picture_parked(p, request->group, request->number) + 1 == PARKED_MAX;
-        CHECK(crowded ||
-              (!p->world.connected && picture_has_messages(p, request->group, request->number)));
+        bool vanished =
+            !p->world.connected && (picture_has_messages(p, request->group, request->number) ||
+                                    (p->moment == TIMERS && session_is_due(p, request)));
+        CHECK(crowded || vanished);
     }
 }
 
@@ -149,7 +163,8 @@ static void judge_message(struct picture *p, const struct request *request, stru
     CHECK(first_in_lane(p, request->group, &first, lane) && first.offset == at.offset);
     CHECK(room_of(p, request->group, at.topic, at.partition) > 0);
     if (settings->priority_mode == PRIORITY_STRICT)
-        CHECK(!has_above(p, request->group, request->number, PRIORITY_STRICT, lane));
+        CHECK(awaits_keys(p, request) ||
+              !has_above(p, request->group, request->number, PRIORITY_STRICT, lane));
 }
 
 /* What a poll took: of each partition, by lane. */
@@ -166,7 +181,7 @@ static void judge_run(struct picture *p, const struct request *request,
     struct model_place at = {(uint32_t)topic, run->partition, 0};
     CHECK(run->group_id == p->model.groups[request->group].id);
     CHECK(span_equal(run->topic, span_text(model_topic_name(at.topic))));
-    CHECK(owns(p, request->group, request->number, at.topic, at.partition));
+    CHECK(picture_owns(p, request->group, request->number, at.topic, at.partition));
     CHECK(run->source->topic->id == run->topic_id && run->source->index == run->partition);
     CHECK(run->count > 0);
     for (uint32_t i = 0; i < run->count; i++) {
@@ -188,7 +203,7 @@ static uint32_t sum(struct picture *p, const struct request *request, enum prior
     uint32_t count = 0;
     for (uint32_t t = 0; t < MODEL_TOPICS; t++)
         for (uint32_t i = 0; i < PICTURE_PARTITIONS; i++)
-            if (owns(p, request->group, request->number, t, i) &&
+            if (picture_owns(p, request->group, request->number, t, i) &&
                 p->model.topics[t].settings.priority_mode == mode)
                 count += taken->of[t][i][lane];
     return count;
@@ -200,16 +215,22 @@ static void judge_turns(struct picture *p, const struct request *request, const 
     struct picture_session *s = picture_session(p, request->group, request->number);
     uint32_t owned = 0;
     CHECK(s != NULL);
-    if (s->generation != p->model.groups[request->group].generation)
-        memset(s->skipped, 0, sizeof s->skipped);
+    bool same = s->generation == p->model.groups[request->group].generation;
     s->generation = p->model.groups[request->group].generation;
-    for (uint32_t t = 0; t < MODEL_TOPICS; t++)
-        for (uint32_t i = 0; i < PICTURE_PARTITIONS; i++)
-            owned += owns(p, request->group, request->number, t, i);
+    for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
+        for (uint32_t i = 0; i < PICTURE_PARTITIONS; i++) {
+            bool owns = picture_owns(p, request->group, request->number, t, i);
+            same = same && s->owned[t][i] == owns;
+            s->owned[t][i] = owns;
+            owned += owns;
+        }
+    }
+    if (!same)
+        memset(s->skipped, 0, sizeof s->skipped);
     struct model_place at = {0};
     for (at.topic = 0; at.topic < MODEL_TOPICS; at.topic++) {
         for (at.partition = 0; at.partition < PICTURE_PARTITIONS; at.partition++) {
-            if (!owns(p, request->group, request->number, at.topic, at.partition))
+            if (!picture_owns(p, request->group, request->number, at.topic, at.partition))
                 continue;
             enum priority_mode mode = p->model.topics[at.topic].settings.priority_mode;
             bool room = room_of(p, request->group, at.topic, at.partition) > 0;
@@ -237,7 +258,7 @@ static void judge_hunger(struct picture *p, const struct request *request,
     bool all = true;
     for (uint32_t t = 0; t < MODEL_TOPICS; t++)
         for (uint32_t i = 0; i < PICTURE_PARTITIONS; i++)
-            if (owns(p, request->group, request->number, t, i))
+            if (picture_owns(p, request->group, request->number, t, i))
                 all = all && p->model.topics[t].settings.priority_mode == PRIORITY_WEIGHTED &&
                       p->model.topics[t].settings.in_flight_max == 0;
     for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++) {
@@ -260,8 +281,9 @@ static void judge(struct picture *p, const struct request *request)
     for (at.topic = 0; at.topic < MODEL_TOPICS; at.topic++)
         for (at.partition = 0; at.partition < PICTURE_PARTITIONS; at.partition++)
             for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++)
-                had[lane] |= owns(p, request->group, request->number, at.topic, at.partition) &&
-                             first_in_lane(p, request->group, &at, (enum priority)lane);
+                had[lane] |=
+                    picture_owns(p, request->group, request->number, at.topic, at.partition) &&
+                    first_in_lane(p, request->group, &at, (enum priority)lane);
     if (request->parked) {
         check_is_oldest(p, request);
         CHECK(p->world.connected && p->moment != CALM && p->moment != DRAINING);
@@ -271,6 +293,8 @@ static void judge(struct picture *p, const struct request *request)
         judge_run(p, request, &poll->runs[i], &taken);
     CHECK(taken.count <= room);
     /* Nothing is left behind that there is room for. */
+    if (awaits_keys(p, request))
+        return;
     CHECK(taken.count == room || !picture_has_messages(p, request->group, request->number));
     judge_turns(p, request, &taken);
     judge_hunger(p, request, had, room, &taken);
@@ -301,7 +325,8 @@ void picture_on_poll(struct poll_request *poll)
     CHECK(poll->rebalance_required ==
           (poll->generation >= 0 && poll->generation < (int64_t)g->generation &&
            member->changed_generation > (uint64_t)poll->generation));
-    picture_touch(p, request->group, request->number);
+    if (!request->parked || p->world.connected) /* else it is no sign of life */
+        picture_touch(p, request->group, request->number);
     if (poll->run_count == 0)
         check_empty(p, request);
     else

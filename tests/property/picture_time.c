@@ -54,7 +54,8 @@ static void run_sessions(struct picture *p)
         struct picture_session *s = &p->sessions[i];
         if (s->evicting || !picture_is_due(p, s->armed_us))
             continue;
-        if (picture_parked(p, s->group, s->number) > 0)
+        s->looked_us = p->world.now_us;
+        if (p->world.connected && picture_parked(p, s->group, s->number) > 0)
             s->last_seen_us = p->world.now_us;
         int64_t ends_us = s->last_seen_us + picture_member(p, s->group, s->number)->session_us;
         if (ends_us > p->world.now_us) {
@@ -93,6 +94,24 @@ static void run_delays(struct picture *p)
     }
 }
 
+/* Partitions that are not let go of in time are taken. */
+static void run_revocations(struct picture *p)
+{
+    for (uint32_t g = 0; g < PICTURE_GROUPS; g++) {
+        bool late = false;
+        for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
+            for (uint32_t i = 0; i < PICTURE_PARTITIONS; i++) {
+                const struct model_progress *progress = &p->model.groups[g].progress[t][i];
+                late |= progress->revoke_by_us > 0 && picture_is_due(p, progress->revoke_by_us);
+            }
+        }
+        if (!late || p->revoke_asked[g])
+            continue;
+        p->revoke_asked[g] = true;
+        ask(p, (struct asked){.type = COMMAND_GROUP_REVOKE, .group = g});
+    }
+}
+
 static bool is_asked(const struct picture *p, const struct asked *asked, const struct command *cmd)
 {
     if (asked->type != cmd->type)
@@ -105,6 +124,9 @@ static bool is_asked(const struct picture *p, const struct asked *asked, const s
     if (cmd->type == COMMAND_GROUP_JOIN)
         return span_equal(cmd->group_join.group, group) &&
                cmd->group_join.joiner_count == asked->number;
+    if (cmd->type == COMMAND_GROUP_REVOKE)
+        return span_equal(cmd->group_revoke.group, group) && cmd->group_revoke.expired &&
+               cmd->group_revoke.generation == -1;
     return cmd->delay_due.topic_id == p->model.topics[asked->topic].id &&
            cmd->delay_due.partition == asked->partition;
 }
@@ -133,10 +155,13 @@ void picture_pass(struct picture *p, int64_t us)
     run_sessions(p);
     run_windows(p);
     run_delays(p);
+    run_revocations(p);
     uint32_t before = p->world.journal_count;
     p->moment = TIMERS;
     while (delivery_run_timers(p->world.delivery, p->world.now_us) <= p->world.now_us)
         ;
+    p->moment = SERVING;
+    world_serve(&p->world); /* keys that were asked for */
     p->moment = CALM;
     for (uint32_t i = 0; i < p->request_count; i++) /* nobody waits longer than it wants to */
         CHECK(p->requests[i]->done || !p->requests[i]->parked ||
@@ -149,7 +174,7 @@ void picture_pass(struct picture *p, int64_t us)
 void picture_settle(struct picture *p)
 {
     p->moment = SERVING;
-    delivery_settle(p->world.delivery, p->world.now_us);
+    world_serve(&p->world);
     p->moment = CALM;
     picture_match_jobs(p);
     picture_check_parked(p);
@@ -202,6 +227,7 @@ static void restore(struct picture *p)
         }
     }
     memset(p->due_asked, 0, sizeof p->due_asked);
+    memset(p->revoke_asked, 0, sizeof p->revoke_asked);
     memset(p->windows, 0, sizeof p->windows);
     p->stats = (struct delivery_stats){0};
 }

@@ -86,6 +86,7 @@ class Chaos:
             "client_id": "c", "topics": topics, "session_timeout": self.rng.choice(("1s", "30s")),
             "max_in_flight": self.rng.choice((1, 10, 1000)), "max_deliveries": self.rng.choice((None, 1, 5)),
             "visibility_timeout": self.rng.choice((None, "10ms", "100ms", "1h")),
+            "ordering": self.rng.choice((None, None, "none", "key")),
         }
         if self.members and self.rng.random() < 0.5:
             group, body["member_id"] = self.rng.choice(self.members)

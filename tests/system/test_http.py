@@ -28,7 +28,7 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
     ["/nothing", "/topics/x/y", "/v1", "/v1/nothing", "/v1/v1/topics", "/topics//x", "//topics",
      "/messages", "/messages/nacks", "/messages/nack/batch", "/messages/dlq", "/delay", "/priority",
      "/schemas/subjects", "/transactions", "/traces", "/reliability", "/admin/tenants",
-     "/topics/x/delayed/0/1/2", "/groups/g/offsets/reset", "/Topics", "/topics/x/partitions/0"],
+     "/topics/x/delayed/0/1/2", "/groups/g/offsets/set", "/Topics", "/topics/x/partitions/0"],
 )
 def test_unknown_paths(broker: Broker, path: str) -> None:
     for method in ("GET", "POST", "DELETE", "PUT"):

@@ -140,6 +140,8 @@ static inline void start_join(struct client *c, uint32_t in_flight_max)
         c->topics[0] = span_text("orders");
     int64_t visibility_us = c->join.joiner.visibility_us;
     uint32_t deliveries_max = c->join.joiner.deliveries_max;
+    enum ordering ordering = c->join.joiner.ordering;
+    bool rejoin = c->join.joiner.rejoin;
     c->join = (struct join_request){
         .group = span_text("workers"),
         .joiner = {.member_id = span_text(c->member_id),
@@ -148,8 +150,10 @@ static inline void start_join(struct client *c, uint32_t in_flight_max)
                    .topic_count = c->topics[1].size == 0 ? 1 : 2,
                    .session_us = 30 * WORLD_SECOND,
                    .in_flight_max = in_flight_max,
-                   .visibility_us = visibility_us,    /* what the test asked for */
-                   .deliveries_max = deliveries_max}, /* likewise */
+                   .visibility_us = visibility_us, /* what the test asked for, as the rest */
+                   .deliveries_max = deliveries_max,
+                   .ordering = ordering,
+                   .rejoin = rejoin},
         .arena = &c->arena,
         .done = on_join,
     };
@@ -182,7 +186,7 @@ static inline void start_poll(struct client *c, uint32_t max, int64_t wait_us)
                                     .arena = &c->arena,
                                     .done = on_poll};
     delivery_poll(world.delivery, &c->poll, world.now_us);
-    delivery_settle(world.delivery, world.now_us); /* as the shard does after its requests */
+    world_serve(&world);
     delivery_check(world.delivery);
 }
 
@@ -352,7 +356,7 @@ static inline struct delivery_stats stats(void)
 static inline uint64_t message_count(const char *topic_name, uint32_t partition)
 {
     const struct topic *topic = machine_find_topic(world.machine, span_text(topic_name));
-    return topic == NULL ? 0 : topic->partitions[partition].message_count;
+    return topic == NULL ? 0 : topic->partitions[partition]->message_count;
 }
 
 static inline struct group_partition *group_partition(const char *topic_name, uint32_t partition)

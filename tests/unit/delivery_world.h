@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "command/codec.h"
+#include "command/key_hash.h"
 #include "command/record_batch.h"
 #include "delivery/delivery.h"
 #include "std/alloc.h"
@@ -32,10 +33,23 @@ struct world_entry { /* a command on its way */
     const struct result *result;     /* while `applied` is called */
 };
 
+struct world_log { /* the keys of one partition's messages, as the log would have them */
+    uint32_t topic_id;
+    uint32_t partition;
+    uint32_t *keys; /* owned; by offset */
+    uint64_t count, capacity;
+};
+
 struct world {
     struct machine *machine;
     struct delivery *delivery;
     struct list_node journal;
+    struct world_log *logs; /* owned */
+    uint32_t log_count;
+    struct list_node keys_jobs; /* with the reader: answered by world_answer_keys() */
+    uint32_t keys_jobs_total;
+    uint32_t keys_per_job; /* so many at most */
+    bool keys_are_slow;    /* and only when the test calls it */
     uint32_t journal_count;
     uint64_t index;
     int64_t now_us;
@@ -51,14 +65,79 @@ struct world {
     void *user;
 };
 
+static inline struct world_log *world_log_of(struct world *w, uint32_t topic_id, uint32_t partition)
+{
+    for (uint32_t i = 0; i < w->log_count; i++)
+        if (w->logs[i].topic_id == topic_id && w->logs[i].partition == partition)
+            return &w->logs[i];
+    w->logs = alloc_resize(w->logs, w->log_count + 1, sizeof *w->logs);
+    w->logs[w->log_count] = (struct world_log){.topic_id = topic_id, .partition = partition};
+    return &w->logs[w->log_count++];
+}
+
+static inline void world_log_append(struct world *w, const struct partition *partition,
+                                    uint64_t base_offset, struct span batch)
+{
+    struct world_log *log = world_log_of(w, partition->topic->id, partition->index);
+    struct record record;
+    size_t cursor = 0;
+    CHECK(log->count == base_offset);
+    while (batch_next(batch, &cursor, &record)) {
+        if (log->count == log->capacity) {
+            log->capacity = log->capacity == 0 ? 64 : log->capacity * 2;
+            log->keys = alloc_resize(log->keys, log->capacity, sizeof *log->keys);
+        }
+        log->keys[log->count++] = key_hash(record.key);
+    }
+}
+
+static inline void world_option_read_keys(void *user, struct keys_job *job)
+{
+    struct world *w = user;
+    CHECK(job->source != NULL);
+    w->keys_jobs_total++;
+    list_push(&w->keys_jobs, &job->link);
+}
+
+/* What the reader does with the oldest of its jobs; false: it has none. */
+static inline bool world_answer_keys(struct world *w)
+{
+    struct list_node *node = list_pop(&w->keys_jobs);
+    if (node == NULL)
+        return false;
+    struct keys_job *job = list_entry(node, struct keys_job, link);
+    const struct world_log *log = world_log_of(w, job->place.topic_id, job->place.partition);
+    uint64_t left = log->count - job->place.offset;
+    job->count = left < job->count_max ? (uint32_t)left : job->count_max;
+    if (w->keys_per_job > 0 && job->count > w->keys_per_job)
+        job->count = w->keys_per_job;
+    job->keys = alloc_array(job->count, sizeof *job->keys);
+    memcpy(job->keys, log->keys + job->place.offset, job->count * sizeof *job->keys);
+    delivery_keys_end(w->delivery, job, w->now_us);
+    return true;
+}
+
+/* What the shard does after its requests, until no keys are under way any more. */
+static inline void world_serve(struct world *w)
+{
+    do
+        delivery_settle(w->delivery, w->now_us);
+    while (!w->keys_are_slow && world_answer_keys(w));
+}
+
+static inline void world_drop_keys_jobs(struct world *w)
+{
+    for (struct list_node *node; (node = list_pop(&w->keys_jobs)) != NULL;)
+        free(list_entry(node, struct keys_job, link));
+}
+
 static inline void world_effect_append(void *user, struct partition *partition,
                                        uint64_t base_offset, int64_t time_us, struct span batch)
 {
     struct world *w = user;
-    CHECK(base_offset + 1 <= partition->next_offset + 1);
     CHECK(time_us > 0);
-    CHECK(batch.size > 0);
-    delivery_on_append(w->delivery, partition);
+    world_log_append(w, partition, base_offset, batch);
+    delivery_on_append(w->delivery, partition, base_offset, batch);
 }
 
 static inline void world_effect_group_changed(void *user, struct group *group)
@@ -178,8 +257,8 @@ static inline void world_option_dead_letter(void *user, struct dead_letter_job *
 
 static inline bool world_option_connected(void *user, struct poll_request *poll)
 {
-    struct world *w = user;
-    CHECK(poll->wait == NULL);
+    const struct world *w = user;
+    CHECK(poll->arena != NULL);
     return w->connected;
 }
 
@@ -217,7 +296,7 @@ static inline void world_settle(struct world *w)
 {
     while (world_apply(w))
         ;
-    delivery_settle(w->delivery, w->now_us);
+    world_serve(w);
     machine_check(w->machine);
     delivery_check(w->delivery);
 }
@@ -254,6 +333,7 @@ static inline void world_start(struct world *w, uint64_t boot_id)
         .submit = world_option_submit,
         .connected = world_option_connected,
         .dead_letter = world_option_dead_letter,
+        .read_keys = world_option_read_keys,
         .user = w,
     };
     w->delivery = delivery_new(w->machine, &options);
@@ -262,7 +342,9 @@ static inline void world_start(struct world *w, uint64_t boot_id)
 
 static inline void world_stop(struct world *w)
 {
+    world_drop_keys_jobs(w);
     delivery_drain(w->delivery);
+    CHECK(list_empty(&w->keys_jobs));
     delivery_free(w->delivery);
     w->delivery = NULL;
 }
@@ -271,6 +353,7 @@ static inline void world_init(struct world *w)
 {
     *w = (struct world){.now_us = WORLD_START_US, .connected = true};
     list_init(&w->journal);
+    list_init(&w->keys_jobs);
     w->machine = world_new_machine(w);
     world_start(w, 0xFEDCBA9876543210ULL);
 }
@@ -313,6 +396,9 @@ static inline void world_fini(struct world *w)
     world_stop(w);
     machine_free(w->machine);
     world_drop_journal(w);
+    for (uint32_t i = 0; i < w->log_count; i++)
+        free(w->logs[i].keys);
+    free(w->logs);
 }
 
 static inline void world_create_topic(struct world *w, const char *name, uint32_t partition_count)

@@ -112,11 +112,18 @@ static inline void fixture_partition_gone(void *user, struct group_partition *gp
     event("partition_gone ");
 }
 
+static inline void fixture_partitions_added(void *user, const struct topic *t, uint32_t first)
+{
+    (void)user;
+    event("added:%" PRIu32 "-%" PRIu32 " ", first, t->partition_count);
+}
+
 static inline void fixture_setup(void)
 {
     static const struct machine_effects effects = {
         .topic_created = fixture_created,
         .topic_deleted = fixture_deleted,
+        .partitions_added = fixture_partitions_added,
         .append = fixture_appended,
         .group_changed = fixture_changed,
         .member_gone = fixture_member_gone,
@@ -292,7 +299,7 @@ static inline void assert_reason(const struct retry *retry, const char *text)
 /* Any number of messages: the partition's counters move as if they had been published. */
 static inline void fill(const char *topic_name, uint32_t partition, uint64_t count)
 {
-    struct partition *p = &topic(topic_name)->partitions[partition];
+    struct partition *p = topic(topic_name)->partitions[partition];
     p->next_offset += count;
     p->message_count += count;
 }

@@ -9,6 +9,7 @@
     X(bench_http)                                                                                  \
     X(codec)                                                                                       \
     X(codec_delivery)                                                                              \
+    X(codec_group)                                                                                 \
     X(config)                                                                                      \
     X(crc32c)                                                                                      \
     X(dead_letter_headers)                                                                         \
@@ -24,6 +25,10 @@
     X(journal)                                                                                     \
     X(json_scan)                                                                                   \
     X(json_write)                                                                                  \
+    X(key_handover)                                                                                \
+    X(key_order)                                                                                   \
+    X(key_random)                                                                                  \
+    X(key_reader)                                                                                  \
     X(lane_weights)                                                                                \
     X(lanes)                                                                                       \
     X(lease)                                                                                       \
@@ -32,6 +37,7 @@
     X(machine_dead_letter)                                                                         \
     X(machine_delay)                                                                               \
     X(machine_delivery)                                                                            \
+    X(machine_handover)                                                                            \
     X(machine_save)                                                                                \
     X(map)                                                                                         \
     X(message_write)                                                                               \
@@ -47,6 +53,7 @@
     X(resolve)                                                                                     \
     X(resolve_race)                                                                                \
     X(resolved)                                                                                    \
+    X(revocation)                                                                                  \
     X(snapshot)                                                                                    \
     X(target)                                                                                      \
     X(timestamp)                                                                                   \

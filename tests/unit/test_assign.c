@@ -63,6 +63,24 @@ START_TEST(assign_unequal_subscriptions)
 }
 END_TEST
 
+/* 0 gives one to 1 first and one to 2 later, when 2 has lost two to 3 and 4: the second would have
+ * been enough. */
+START_TEST(assign_takes_needless_moves_back)
+{
+    static const uint32_t third[] = {2};
+    static const uint32_t outer[] = {1, 2};
+    const struct assign_member members[] = {
+        {both, 2}, {first, 1}, {outer, 2}, {third, 1}, {third, 1}};
+    uint32_t one[] = {0, 0, 1, 1}, two[] = {0, 0}, three[] = {2, 2, 2};
+    struct assign_topic topics[] = {{4, one}, {2, two}, {3, three}};
+    assign(members, 5, topics, 3);
+    for (uint32_t p = 0; p < 4; p++)
+        ck_assert_uint_eq(one[p], p / 2);
+    ck_assert(two[0] == 0 && two[1] == 2);
+    ck_assert(three[0] == 2 && three[1] == 4 && three[2] == 3);
+}
+END_TEST
+
 START_TEST(assign_drops_who_does_not_subscribe)
 {
     const struct assign_member members[] = {{second, 1}};
@@ -175,6 +193,7 @@ Suite *suite_assign(void)
     tcase_add_test(tcase, assign_moves_only_what_a_newcomer_needs);
     tcase_add_test(tcase, assign_more_members_than_partitions);
     tcase_add_test(tcase, assign_unequal_subscriptions);
+    tcase_add_test(tcase, assign_takes_needless_moves_back);
     tcase_add_test(tcase, assign_drops_who_does_not_subscribe);
     tcase_add_test(tcase, assign_random_groups);
     suite_add_tcase(suite, tcase);

@@ -137,7 +137,7 @@ START_TEST(codec_publish)
 }
 END_TEST
 
-/* What the files of both versions have. */
+/* What the files of all versions have. */
 static void check_group_join(const struct command_group_join *c, const struct joiner *joiners)
 {
     assert_text(c->group, "workers");
@@ -175,16 +175,26 @@ START_TEST(codec_group_join)
          .session_us = 10000000,
          .visibility_us = 5000000,
          .in_flight_max = 1,
-         .from_latest = true},
+         .from_latest = true,
+         .cooperative = true,
+         .ordering = ORDERING_KEY},
     };
     struct command cmd = {.type = COMMAND_GROUP_JOIN};
     cmd.group_join = (struct command_group_join){span_text("workers"), joiners, 2};
-    struct command out = through_golden(&cmd, "command-v2-group_join.bin");
+    struct command out = through_golden(&cmd, "command-v3-group_join.bin");
     check_group_join(&out.group_join, joiners);
     ck_assert_uint_eq(out.group_join.joiners[0].deliveries_max, 5);
     ck_assert_uint_eq(out.group_join.joiners[1].deliveries_max, 0);
+    ck_assert(!out.group_join.joiners[0].cooperative && out.group_join.joiners[1].cooperative);
+    ck_assert_int_eq(out.group_join.joiners[0].ordering, ORDERING_UNSET);
+    ck_assert_int_eq(out.group_join.joiners[1].ordering, ORDERING_KEY);
     refuses_every_cut(&cmd);
 
+    out = decode_golden("command-v2-group_join.bin", (struct span){0}, COMMAND_GROUP_JOIN);
+    check_group_join(&out.group_join, joiners);
+    ck_assert_uint_eq(out.group_join.joiners[0].deliveries_max, 5);
+    ck_assert(!out.group_join.joiners[1].cooperative);
+    ck_assert_int_eq(out.group_join.joiners[1].ordering, ORDERING_UNSET);
     out = decode_golden("command-v1-group_join.bin", (struct span){0}, COMMAND_GROUP_JOIN);
     check_group_join(&out.group_join, joiners);
     for (int i = 0; i < 2; i++)

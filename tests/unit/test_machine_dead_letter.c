@@ -79,7 +79,7 @@ START_TEST(reject_makes_the_topic_and_the_letter)
     ck_assert_int_eq(t->settings.retention_us, 42);
     ck_assert_int_eq(t->created_us, now_us);
     ck_assert(topic_is_dead_letter(t) && !topic_is_dead_letter(topic("a")));
-    ck_assert_uint_eq(t->partitions[1].message_count, 1);
+    ck_assert_uint_eq(t->partitions[1]->message_count, 1);
     ck_assert_uint_eq(known("a", 0)->position, 1);
     const struct topic_totals *totals = &topic("a")->totals;
     ck_assert(totals->rejected == 1 && totals->dead_rejected == 1);
@@ -266,7 +266,7 @@ START_TEST(repeated_reject_after_a_rewind)
     struct dead_lettered dead = reject(0, 1000);
     ck_assert(dead.status == ST_OK && dead.already);
     ck_assert_str_eq(events, "");
-    ck_assert_uint_eq(topic("a.dlq")->partitions[1].message_count, 1);
+    ck_assert_uint_eq(topic("a.dlq")->partitions[1]->message_count, 1);
     ck_assert_uint_eq(known("a", 0)->position, 0);
 }
 END_TEST
@@ -279,7 +279,7 @@ START_TEST(repeated_last_nack_after_a_rewind)
     ck_assert_int_eq(commit("one", "a", 0, 5, -1), ST_OK);
     ck_assert_int_eq(commit("one", "a", 0, 0, -1), ST_OK);
     ck_assert(dead_letter(&entry).already);
-    ck_assert_uint_eq(topic("a.dlq")->partitions[1].message_count, 1);
+    ck_assert_uint_eq(topic("a.dlq")->partitions[1]->message_count, 1);
 }
 END_TEST
 
@@ -330,7 +330,7 @@ START_TEST(replay_moves_messages)
     ck_assert_int_eq(replay_all(1, entries, 2), ST_OK);
     ck_assert(result.replay.moved == 2 && result.replay.skipped == 0);
     ck_assert_str_eq(events, "append:a/0@10 gone:1 append:a/1@10 gone:2 ");
-    const struct partition *p = &topic("a.dlq")->partitions[1];
+    const struct partition *p = topic("a.dlq")->partitions[1];
     ck_assert_uint_eq(p->message_count, 2);
     ck_assert_uint_eq(p->next_offset, 4);
     ck_assert_uint_eq(partition_priority_count(p, PRIORITY_CRITICAL), 0);
@@ -338,7 +338,7 @@ START_TEST(replay_moves_messages)
     uint64_t next = 0;
     ck_assert(!partition_next_in_lane(p, PRIORITY_CRITICAL, 0, &next));
     ck_assert(partition_next_in_lane(p, PRIORITY_NORMAL, 1, &next) && next == 3);
-    ck_assert_uint_eq(topic("a")->partitions[0].message_count, 11);
+    ck_assert_uint_eq(topic("a")->partitions[0]->message_count, 11);
 
     uint64_t before = state_digest();
     ck_assert_int_eq(replay_all(1, entries, 2), ST_OK); /* a repeat */
@@ -422,7 +422,7 @@ START_TEST(replay_between_topics_that_are_not_there)
     cmd.replay.entries[0].hash = 1;
     ck_assert_int_eq(apply(), ST_OK);
     ck_assert_str_eq(events, "append:a.dlq/1@4 gone:0 ");
-    ck_assert_uint_eq(topic("a.dlq")->partitions[1].message_count, 4);
+    ck_assert_uint_eq(topic("a.dlq")->partitions[1]->message_count, 4);
 }
 END_TEST
 

@@ -29,7 +29,7 @@ static enum status cancel(uint32_t partition, uint64_t offset, int64_t due_us)
 
 static struct partition *part(uint32_t index)
 {
-    return &topic("a")->partitions[index];
+    return topic("a")->partitions[index];
 }
 
 static bool is_pending(uint64_t offset)

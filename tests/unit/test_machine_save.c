@@ -69,13 +69,27 @@ static void delay_some(void)
     (void)apply();
 }
 
+static void begin_handover(void)
+{
+    struct span topics[] = {span_text("orders")};
+    const char *ids[] = {"first", "second"};
+    for (int i = 0; i < 2; i++) {
+        struct joiner member = joiner(ids[i], topics, 1);
+        member.cooperative = true;
+        member.ordering = ORDERING_KEY;
+        cmd = (struct command){.type = COMMAND_GROUP_JOIN};
+        cmd.group_join = (struct command_group_join){span_text("handover"), &member, 1};
+        ck_assert_int_eq(apply(), ST_OK);
+    }
+}
+
 /* A state with something of everything. */
 static void build_golden_state(void)
 {
     (void)create("acme/orders", 2, false);
     create_with_everything();
     fill("orders", 0, 100000);
-    topic("orders")->partitions[0].size_bytes = 4321;
+    topic("orders")->partitions[0]->size_bytes = 4321;
     topic("orders")->round_robin = 2;
     (void)join_one("one", "orders");
     struct span topics[] = {span_text("orders")};
@@ -89,6 +103,7 @@ static void build_golden_state(void)
     ack_some();
     deliver_some();
     delay_some();
+    begin_handover();
 }
 
 static struct buf load_golden(const char *name)
@@ -106,13 +121,13 @@ static struct buf load_golden(const char *name)
     return golden;
 }
 
-/* What images of both versions have. */
+/* What images of all versions have. */
 static void check_golden_basics(void)
 {
     const struct topic *t = topic("orders");
     ck_assert(t->id == 2 && t->partition_count == 3 && t->round_robin == 2);
     ck_assert(t->created_us == START_US && t->settings.retention_us == 604800000000);
-    ck_assert(t->partitions[0].next_offset == 100000 && t->partitions[0].size_bytes == 4321);
+    ck_assert(t->partitions[0]->next_offset == 100000 && t->partitions[0]->size_bytes == 4321);
     const struct group *g = group();
     ck_assert(g->generation == 4 && g->member_count == 2 && g->departed_count == 1);
     ck_assert(span_equal(g->members[1]->id, span_text("two")));
@@ -135,7 +150,7 @@ START_TEST(golden_image_of_version_1)
     ck_assert_int_eq(t->settings.priority_mode, PRIORITY_STRICT);
     ck_assert(t->totals.acked == 0 && t->totals.scheduled == 0);
     for (uint32_t i = 0; i < 3; i++)
-        ck_assert_ptr_null(t->partitions[i].exceptions);
+        ck_assert_ptr_null(t->partitions[i]->exceptions);
     const struct group_partition *gp = known("orders", 0);
     ck_assert_uint_eq(offset_set_count(&gp->done), 4);
     ck_assert(gp->retry_count == 0 && offset_set_is_empty(&gp->out) && gp->out_until_us == 0);
@@ -179,7 +194,7 @@ static void check_golden_deliveries(void)
 
 static void check_golden_delays(void)
 {
-    const struct partition *p = &topic("orders")->partitions[1];
+    const struct partition *p = topic("orders")->partitions[1];
     ck_assert_uint_eq(p->message_count, 5);
     ck_assert_uint_eq(topic("orders")->pending_count, 1);
     ck_assert(partition_is_gone(p, 3) && !partition_is_gone(p, 2) && partition_is_hidden(p, 2));
@@ -196,22 +211,12 @@ static void check_golden_delays(void)
     ck_assert(totals->cancelled == 1);
     ck_assert_uint_eq(totals->scheduled_delay_us, 3 * MINUTE_US + SECOND_US);
     const struct topic *dead = topic("orders.dlq");
-    ck_assert(dead->id == 3 && dead->partitions[1].message_count == 1);
-    ck_assert(partition_is_gone(&dead->partitions[1], 0));
+    ck_assert(dead->id == 3 && dead->partitions[1]->message_count == 1);
+    ck_assert(partition_is_gone(dead->partitions[1], 0));
 }
 
-START_TEST(golden_image_of_version_2)
+static void check_golden_settings(void)
 {
-    build_golden_state();
-    struct buf image, golden;
-    buf_init(&image, SIZE_MAX);
-    machine_save(machine, &image);
-    uint64_t digest = machine_digest(machine), index = machine_applied_index(machine);
-    golden = load_golden("machine-v2.bin");
-    ck_assert(span_equal(buf_span(&image), buf_span(&golden)));
-    ck_assert_uint_eq(machine_digest(machine), digest);
-    ck_assert_uint_eq(machine_digest(machine), 14822610288761277384ULL);
-    ck_assert_uint_eq(machine_applied_index(machine), index);
     ck_assert_int_eq(machine_time_us(machine), START_US + MINUTE_US + SECOND_US);
     ck_assert_uint_eq(topic("orders")->settings.in_flight_max, 7);
     ck_assert_uint_eq(topic("orders")->settings.delayed_max, 1000);
@@ -220,6 +225,60 @@ START_TEST(golden_image_of_version_2)
     check_golden_basics();
     check_golden_deliveries();
     check_golden_delays();
+}
+
+START_TEST(golden_image_of_version_2)
+{
+    struct buf golden = load_golden("machine-v2.bin");
+    ck_assert_uint_eq(golden.data[0], 2);
+    check_golden_settings();
+    const struct group *g = group();
+    ck_assert(g->ordering == ORDERING_NONE && g->open_rebalances == 0);
+    ck_assert(g->rebalances.total > 0 && g->rebalances.total == g->rebalances.successful);
+    ck_assert(g->rebalances.total == g->rebalances.by_reason[REBALANCE_MEMBER_JOINED]);
+    for (uint32_t i = 0; i < g->partition_count; i++) {
+        ck_assert(g->partitions[i]->successor == NULL && g->partitions[i]->owner_index == 0);
+        ck_assert(g->partitions[i]->owner == NULL || !g->partitions[i]->owner->cooperative);
+    }
+    now_us = START_US + MINUTE_US + SECOND_US; /* and it goes on with it */
+    ck_assert_int_eq(leave("one"), ST_OK);
+    ck_assert_uint_eq(group()->generation, 5);
+    buf_fini(&golden);
+}
+END_TEST
+
+static void check_golden_rebalances(void)
+{
+    const struct rebalance_stats *stats = &group()->rebalances;
+    ck_assert(stats->total == 4 && stats->successful == 4 && stats->failed == 0);
+    ck_assert_uint_eq(stats->by_reason[REBALANCE_MEMBER_JOINED], 3);
+    ck_assert_uint_eq(stats->by_reason[REBALANCE_MEMBER_LEFT], 1);
+    ck_assert_int_eq(stats->last_us, START_US + MINUTE_US);
+    const struct group *g = machine_find_group(machine, span_text("handover"));
+    ck_assert(g->ordering == ORDERING_KEY && g->generation == 1 && g->open_rebalances == 1);
+    ck_assert_int_eq(g->rebalance_began_us, START_US + MINUTE_US + SECOND_US);
+    const struct group_partition *gp = group_find_partition(g, 2, 2);
+    ck_assert(gp->owner == g->members[0] && gp->successor == g->members[1]);
+    ck_assert_int_eq(gp->revoke_by_us, START_US + MINUTE_US + SECOND_US + REVOCATION_TIMEOUT_US);
+    ck_assert(gp->owner_generation == 1 && gp->owner_index > 0);
+    ck_assert(g->members[0]->cooperative && g->members[1]->cooperative);
+    ck_assert_uint_eq(g->members[1]->assigned_count, 0);
+}
+
+START_TEST(golden_image_of_version_3)
+{
+    build_golden_state();
+    struct buf image, golden;
+    buf_init(&image, SIZE_MAX);
+    machine_save(machine, &image);
+    uint64_t digest = machine_digest(machine), index = machine_applied_index(machine);
+    golden = load_golden("machine-v3.bin");
+    ck_assert(span_equal(buf_span(&image), buf_span(&golden)));
+    ck_assert_uint_eq(machine_digest(machine), digest);
+    ck_assert_uint_eq(machine_digest(machine), 9176427103085390184ULL);
+    ck_assert_uint_eq(machine_applied_index(machine), index);
+    check_golden_settings();
+    check_golden_rebalances();
     buf_fini(&image);
     buf_fini(&golden);
 }
@@ -293,7 +352,7 @@ START_TEST(load_survives_every_flip)
 }
 END_TEST
 
-/* Version 1 images are not taken for version 2 ones, nor the other way round, nor any later one. */
+/* Images of one version are not taken for those of another. */
 START_TEST(load_refuses_another_version)
 {
     build_golden_state();
@@ -303,7 +362,7 @@ START_TEST(load_refuses_another_version)
     for (uint8_t version = 0; version < 5; version++) {
         struct machine *m = machine_new(NULL);
         image.data[0] = version;
-        ck_assert_int_eq(machine_load(m, buf_span(&image)), version == 2 ? ST_OK : ST_CORRUPT);
+        ck_assert_int_eq(machine_load(m, buf_span(&image)), version == 3 ? ST_OK : ST_CORRUPT);
         machine_free(m);
     }
     buf_fini(&image);
@@ -318,6 +377,7 @@ Suite *suite_machine_save(void)
     tcase_add_checked_fixture(tcase, fixture_setup, fixture_teardown);
     tcase_add_test(tcase, golden_image_of_version_1);
     tcase_add_test(tcase, golden_image_of_version_2);
+    tcase_add_test(tcase, golden_image_of_version_3);
     tcase_add_test(tcase, loaded_machine_goes_on_alike);
     tcase_add_test(tcase, load_refuses_every_cut);
     tcase_add_test(tcase, load_survives_every_flip);

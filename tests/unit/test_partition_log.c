@@ -84,24 +84,29 @@ START_TEST(log_finds_every_offset)
 }
 END_TEST
 
+static uint64_t find_time(const struct partition_log *log, int64_t time_us)
+{
+    struct log_range range;
+    uint64_t offset = 0;
+    partition_log_seek_time(log, time_us, &range, &offset);
+    ck_assert_int_eq(log_range_find_time(&range, time_us, &offset), ST_OK);
+    log_range_release(&range);
+    return offset;
+}
+
 START_TEST(log_finds_every_time)
 {
     static uint64_t starts[MANY + 1];
     struct partition_log *log = log_open(0);
-    uint64_t found = 9;
-    ck_assert_int_eq(partition_log_find_time(log, 5, &found), ST_OK);
-    ck_assert_uint_eq(found, 0);
+    ck_assert_uint_eq(find_time(log, 5), 0);
     log_fill(log, MANY, starts);
     for (int reopened = 0; reopened < 2; reopened++) {
         for (size_t i = 0; starts[i] < MANY; i++) {
             int64_t time_us = (int64_t)(starts[i] + 1) * LOG_TIME_STEP_US;
-            ck_assert_int_eq(partition_log_find_time(log, time_us, &found), ST_OK);
-            ck_assert_uint_eq(found, starts[i]);
-            ck_assert_int_eq(partition_log_find_time(log, time_us + 1, &found), ST_OK);
-            ck_assert_uint_eq(found, starts[i + 1]);
+            ck_assert_uint_eq(find_time(log, time_us), starts[i]);
+            ck_assert_uint_eq(find_time(log, time_us + 1), starts[i + 1]);
         }
-        ck_assert_int_eq(partition_log_find_time(log, INT64_MIN, &found), ST_OK);
-        ck_assert_uint_eq(found, 0);
+        ck_assert_uint_eq(find_time(log, INT64_MIN), 0);
         partition_log_close(log);
         log = log_open(MANY);
     }

@@ -372,6 +372,7 @@ START_TEST(test_delayed_room)
     ck_assert_str_eq(plan.outcomes[3].error, "partition 99 is not in 0..2");
     const int refused_count = _i < 3 ? 3 - _i : 0;
     ck_assert_int_eq(plan.no_room_count, refused_count);
+    ck_assert_int_eq(plan.misplaced_count, 1);
     ck_assert_int_eq(plan.stored_count, 6 - refused_count);
     ck_assert_uint_eq(decoded.count, plan.stored_count);
 }

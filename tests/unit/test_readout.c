@@ -13,6 +13,7 @@ static struct lease_book book;
 static struct lease_holder holder;
 static struct topic topic;
 static struct partition partition;
+static struct group group;
 static struct group_partition gp;
 static struct delivered out[MESSAGES];
 
@@ -24,7 +25,8 @@ static void setup(void)
     topic = (struct topic){0};
     partition =
         (struct partition){.topic = &topic, .next_offset = MESSAGES, .message_count = MESSAGES};
-    gp = (struct group_partition){.partition = &partition};
+    group = (struct group){.ordering = ORDERING_NONE};
+    gp = (struct group_partition){.group = &group, .partition = &partition};
     offset_set_init(&gp.done);
     offset_set_init(&gp.out);
     map_init(&gp.retries_by_offset);
@@ -275,6 +277,7 @@ START_TEST(commits_move_both_ways)
     ck_assert_ptr_null(settled(r, 3));
     ck_assert_ptr_null(readout_find(r, 3));
     gp.position = 0;
+    gp.rewound_index = 7;
     readout_moved(r, &book);
     readout_check(r);
     ck_assert_uint_eq(r->leases.count, 0);

@@ -365,7 +365,7 @@ START_TEST(moved_away_while_its_end_is_under_way)
     begin(&alice, REJECT);
     settle();
     assert_answer(&alice, REJECT, (struct answer)OK);
-    ck_assert_uint_eq(t->partitions[1].message_count, 1);
+    ck_assert_uint_eq(t->partitions[1]->message_count, 1);
     ck_assert_uint_eq(stats().in_flight, 0);
 }
 END_TEST

@@ -35,6 +35,7 @@ GROUPS = [
             "state": "stable",
             "generation": 2,
             "protocol": "cooperative-sticky",
+            "ordering": "none",
             "members": [
                 {
                     "member_id": "w-1",
@@ -72,6 +73,7 @@ GROUPS = [
                 "visibility_timeout": "10s",
                 "max_in_flight": 5,
                 "max_deliveries": 7,
+                "ordering": "key",
             },
         ),
         "POST",
@@ -97,6 +99,7 @@ GROUPS = [
             "visibility_timeout": "10s",
             "max_in_flight": 5,
             "max_deliveries": 7,
+            "ordering": "key",
         },
     ),
     Call(

@@ -8,6 +8,9 @@ from .messages import Message
 GroupState = Literal["stable", "rebalancing", "dead"]
 """State of a group; "dead" = it has no members."""
 
+GroupOrdering = Literal["none", "key"]
+"""How a group gets messages with keys; "key" = one message of a key at a time, until it is done."""
+
 GroupOffsets = dict[str, dict[str, int]]
 """``{topic: {partition number as a string: next offset to be done}}``."""
 
@@ -73,6 +76,7 @@ class GroupDetails(TypedDict):
         generation: Rises with every change of members, subscriptions or partitions.
         protocol: How partitions are assigned.
         members: Its members.
+        ordering: How the group gets messages with keys.
         id: The same as ``group_id``.
         topics: The topics its members subscribe to.
         created_at: When it was created, a timestamp.
@@ -84,6 +88,7 @@ class GroupDetails(TypedDict):
     generation: int
     protocol: str
     members: list[GroupMember]
+    ordering: NotRequired[GroupOrdering]
     id: NotRequired[str]
     topics: NotRequired[list[str]]
     created_at: NotRequired[str]
@@ -119,6 +124,8 @@ class JoinGroupRequest(TypedDict):
         max_in_flight: How many messages the member may work on at once.
         max_deliveries: After how many failed deliveries a message is dead, 1 to 1000. Default: the
             topic's.
+        ordering: Of the whole group from now on: "key" holds later messages of a key back until the
+            earlier one is done. Default: the group stays as it is, and begins as "none".
     """
 
     client_id: str
@@ -129,6 +136,7 @@ class JoinGroupRequest(TypedDict):
     visibility_timeout: NotRequired[str]
     max_in_flight: NotRequired[int]
     max_deliveries: NotRequired[int]
+    ordering: NotRequired[GroupOrdering]
 
 
 class TopicPartition(TypedDict):
