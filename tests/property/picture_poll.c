@@ -268,6 +268,12 @@ static void judge_hunger(struct picture *p, const struct request *request,
     }
 }
 
+static void forget_turns(struct picture_session *s)
+{
+    memset(s->skipped, 0, sizeof s->skipped);
+    memset(s->hunger, 0, sizeof s->hunger);
+}
+
 static void judge(struct picture *p, const struct request *request)
 {
     const struct poll_request *poll = &request->poll;
@@ -293,8 +299,10 @@ static void judge(struct picture *p, const struct request *request)
         judge_run(p, request, &poll->runs[i], &taken);
     CHECK(taken.count <= room);
     /* Nothing is left behind that there is room for. */
-    if (awaits_keys(p, request))
+    if (awaits_keys(p, request)) { /* turns are taken among the others: counting starts over */
+        forget_turns(picture_session(p, request->group, request->number));
         return;
+    }
     CHECK(taken.count == room || !picture_has_messages(p, request->group, request->number));
     judge_turns(p, request, &taken);
     judge_hunger(p, request, had, room, &taken);

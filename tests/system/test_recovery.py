@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from harness import STOP_SECONDS, Broker, goqueue
+from harness import STOP_SECONDS, Broker, eventually, goqueue
 
 SMALL = {"LOG_SEGMENTSIZE": "1MiB", "JOURNAL_CHECKPOINT": "1MiB", "JOURNAL_SEGMENTSIZE": "96MiB"}
 
@@ -214,7 +214,7 @@ def test_damage_in_a_partition_log_is_reported_and_never_served(small: Broker) -
         offset = page[-1]["offset"] + 1
     assert failed > 0
     assert b.all_values("other") == ["fine"]
-    assert log.name in b.stderr()
+    eventually(lambda: log.name in b.stderr())
 
 
 def test_a_log_that_ends_early_is_refused(own_broker: Broker) -> None:
