@@ -156,6 +156,8 @@ static enum MHD_Result on_header(void *user, enum MHD_ValueKind kind, const char
         take_request_id(r, value);
     } else if (strcasecmp(key, "X-Tenant-ID") == 0) {
         take_tenant(r, value);
+    } else if (strcasecmp(key, "Idempotency-Key") == 0) {
+        r->idempotency_key = span_of(arena_string(&r->op.arena, span_text(value)), strlen(value));
     } else if (strcasecmp(key, "Content-Length") == 0) {
         r->announced_size = strtoull(value, NULL, 10); /* the library has checked its syntax */
         r->framings++;

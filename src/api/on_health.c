@@ -142,6 +142,7 @@ void on_version(struct request *r)
     json_member_text(r, "compiler", __VERSION__);
     json_write_key(&r->json, "features"); /* what a client may rely on beyond the basics */
     json_write_array_begin(&r->json);
+    json_write_text(&r->json, "idempotency-key");
     json_write_array_end(&r->json);
     json_write_object_end(&r->json);
     reply_send(r, HTTP_OK);

@@ -23,6 +23,7 @@ enum {
 struct scrape {
     struct query_result topics;
     struct query_result groups;
+    struct transaction_stats transactions;
     struct query_result *offsets; /* of the first `asked` groups */
     uint32_t asked;
     uint64_t offset_count;
@@ -171,6 +172,21 @@ static void write_topics(struct exposition *e, const struct query_result *topics
     write_dead_letters(e, topics);
     write_one(e, "goqueue_storage_log_size_bytes", "gauge", "Size of all partition logs.",
               size_bytes);
+}
+
+static void write_transactions(struct exposition *e, const struct transaction_stats *t)
+{
+    write_one(e, "goqueue_broker_transactions_started_total", "counter", "Transactions begun.",
+              t->active + t->committed_total + t->aborted_total);
+    write_one(e, "goqueue_broker_transactions_committed_total", "counter",
+              "Transactions committed.", t->committed_total);
+    write_one(e, "goqueue_broker_transactions_aborted_total", "counter",
+              "Transactions aborted, those that took too long included.", t->aborted_total);
+    write_one(e, "goqueue_broker_transactions_timed_out_total", "counter",
+              "Transactions aborted since they took too long.", t->timed_out_total);
+    write_one(e, "goqueue_broker_transactions_active", "gauge", "Open transactions.", t->active);
+    write_one(e, "goqueue_broker_producers", "gauge", "Producers that are remembered.",
+              t->producers);
 }
 
 static uint64_t member_count_of(const struct group_info *g)
@@ -342,6 +358,7 @@ static void then_stats(struct request *r)
     write_messages(r, &totals);
     write_latencies(&s->text, &totals);
     write_topics(&s->text, &s->topics);
+    write_transactions(&s->text, &s->transactions);
     write_groups(s);
     write_delivery(&s->text, &s->delivery);
     write_syncs(r);
@@ -377,6 +394,15 @@ static void then_offsets(struct request *r)
     ask_offsets(r);
 }
 
+static void then_transactions(struct request *r)
+{
+    struct scrape *s = r->state;
+    if (reply_if_failed(r))
+        return;
+    s->transactions = r->op.query_result.transaction_stats;
+    ask_offsets(r);
+}
+
 static void then_groups(struct request *r)
 {
     struct scrape *s = r->state;
@@ -384,7 +410,8 @@ static void then_groups(struct request *r)
         return;
     s->groups = r->op.query_result;
     s->offsets = arena_array(&r->op.arena, s->groups.group_count, sizeof *s->offsets);
-    ask_offsets(r);
+    request_submit_query(r, (struct query){.type = QUERY_TRANSACTIONS, .every_tenant = true},
+                         then_transactions);
 }
 
 static void then_topics(struct request *r)

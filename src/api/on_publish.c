@@ -1,34 +1,30 @@
 /* POST /topics/{t}/messages: from the body to a durable command, and its offsets back. */
+#include "api/digest.h"
+#include "api/publish_memo.h"
+#include "api/publish_topic.h"
 #include "api/reply.h"
-#include "api/request.h"
 #include "api/route.h"
 #include "api/scratch.h"
 #include "api/text.h"
-#include "command/record_batch.h"
+#include "command/codec.h"
 #include "node/metrics.h"
-#include "node/topic_defaults.h"
 #include "std/check.h"
 #include "std/clock.h"
 #include "std/json_write.h"
 #include "std/timestamp.h"
 
 enum {
-    STALE_MAX = 3, /* attempts with a topic that changes while the request is under way */
-    FULL_MAX = 3,  /* attempts to fill what room a topic has for delayed messages */
+    IDEMPOTENCY_KEY_SIZE_MAX = 255,
     RESULT_SIZE_MAX = 128 + TIMESTAMP_SIZE_MAX,
     REPLY_SIZE_MAX = 16 * 1024 * 1024, /* 10,000 results, all failed, are far below */
 };
 
 struct publishing {
-    struct span topic; /* qualified */
+    struct publish_topic topic; /* first */
     struct publish_plan plan;
-    bool guessed;          /* the topic is as this thread remembers it */
-    unsigned stale_count;  /* how often the topic was not what it had been */
-    unsigned full_count;   /* how often there was less room for delayed messages than needed */
-    uint64_t delayed_room; /* UINT64_MAX: not known, so enough */
+    bool once; /* the request has an idempotency key */
+    uint8_t key[CONTENT_SIZE];
 };
-
-static void resolve(struct request *r);
 
 static uint8_t *write_stored(uint8_t *to, const struct publish_outcome *outcome,
                              const struct result_publish *result)
@@ -90,76 +86,75 @@ static void count_published(struct request *r)
     const struct publishing *p = r->state;
     const uint32_t refused = p->plan.count - p->plan.stored_count - p->plan.no_room_count;
     if (p->plan.stored_count > 0)
-        metrics_published(r->metrics, p->topic, p->plan.stored_count, p->plan.stored_bytes,
+        metrics_published(r->metrics, p->topic.name, p->plan.stored_count, p->plan.stored_bytes,
                           clock_mono_us() - r->start_us);
     if (refused > 0)
-        metrics_failed(r->metrics, p->topic, ST_INVALID_ARGUMENT, refused);
+        metrics_failed(r->metrics, p->topic.name, ST_INVALID_ARGUMENT, refused);
     if (p->plan.no_room_count > 0)
-        metrics_failed(r->metrics, p->topic, ST_DELAYED_FULL, p->plan.no_room_count);
+        metrics_failed(r->metrics, p->topic.name, ST_DELAYED_FULL, p->plan.no_room_count);
 }
 
-/* The topic was replaced, or has other partitions. */
-static void retry_stale(struct request *r)
+/* As the first request with this key was answered, whatever this one says. */
+static void reply_repeated(struct request *r, const struct result_publish *result)
 {
-    struct publishing *p = r->state;
-    topic_cache_drop(scratch_get()->topics, p->topic);
-    p->delayed_room = UINT64_MAX;
-    if (++p->stale_count > STALE_MAX)
-        reply_error(r, ST_STALE);
+    struct publish_plan plan;
+    if (publish_memo_decode(result->memo, result->count, &r->op.arena, &plan) == ST_OK)
+        reply_results(r, &plan, result);
     else
-        resolve(r);
-}
-
-/* Nothing was stored, since the topic has not room for all of the delayed messages. Those over it
- * are refused, each for itself. Others may take the room meanwhile: then, in the end, none of them
- * is tried any more, and what is not delayed is stored whatever happens. */
-static void retry_full(struct request *r)
-{
-    struct publishing *p = r->state;
-    p->delayed_room = ++p->full_count < FULL_MAX ? r->op.result.publish.delayed_room : 0;
-    resolve(r);
+        reply_error(r, ST_CORRUPT);
 }
 
 static void then_published(struct request *r)
 {
     struct publishing *p = r->state;
     const struct result *result = &r->op.result;
-    if (r->op.failed == ST_OK && result->status == ST_STALE) {
-        retry_stale(r);
+    if (publish_topic_retry(r, result->publish.delayed_room))
         return;
-    }
-    if (r->op.failed == ST_OK && result->status == ST_DELAYED_FULL) {
-        retry_full(r);
-        return;
-    }
     if (reply_if_failed(r)) {
-        metrics_failed(r->metrics, p->topic, r->op.failed != ST_OK ? r->op.failed : result->status,
-                       p->plan.count);
-        return;
+        metrics_failed(r->metrics, p->topic.name,
+                       r->op.failed != ST_OK ? r->op.failed : result->status, p->plan.count);
+    } else if (result->publish.repeated) {
+        reply_repeated(r, &result->publish);
+    } else {
+        count_published(r);
+        reply_results(r, &p->plan, &result->publish);
     }
-    count_published(r);
-    reply_results(r, &p->plan, &result->publish);
 }
 
-/* What publish_builder_read() read last, on this thread, is for the topic. */
-static void build(struct request *r, struct publish_target target)
+static void submit(struct request *r)
+{
+    const struct publishing *p = r->state;
+    if (p->once) {
+        struct buf memo;
+        buf_init(&memo, BATCH_SIZE_MAX);
+        publish_memo_encode(&p->plan, &memo);
+        publish_make_idempotent(&r->op.record, span_of(p->key, sizeof p->key), buf_span(&memo));
+        buf_fini(&memo);
+    }
+    if (r->op.record.overflowed) {
+        reply_error(r, ST_PAYLOAD_TOO_LARGE);
+        return;
+    }
+    r->op.kind = OP_COMMAND;
+    request_submit(r, then_published);
+}
+
+static void build(struct request *r, const struct publish_target *target)
 {
     struct publishing *p = r->state;
-    target.delayed_room = p->delayed_room;
     buf_fini(&r->op.record);
     buf_init(&r->op.record, BATCH_SIZE_MAX);
-    enum status st = publish_builder_build(&scratch_get()->publish, &target, &r->op.arena,
+    enum status st = publish_builder_build(&scratch_get()->publish, target, &r->op.arena,
                                            &r->op.record, &p->plan);
     if (st != ST_OK) {
         reply_error(r, ST_PAYLOAD_TOO_LARGE);
-    } else if (p->guessed && p->plan.misplaced_count > 0) {
-        resolve(r); /* it may have more partitions by now */
+    } else if (p->topic.guessed && p->plan.misplaced_count > 0) {
+        publish_topic_resolve(r); /* it may have more partitions by now */
     } else if (p->plan.stored_count == 0) {
         count_published(r);
         reply_results(r, &p->plan, &(struct result_publish){0});
     } else {
-        r->op.kind = OP_COMMAND;
-        request_submit(r, then_published);
+        submit(r);
     }
 }
 
@@ -173,75 +168,34 @@ static bool read_body(struct request *r)
     return st == ST_OK;
 }
 
-/* Asking took time, in which this thread may have read another body. */
-static void build_for(struct request *r, struct publish_target target)
+/* The key counts for its topic and tenant. False: answered. */
+static bool read_idempotency_key(struct request *r, struct publishing *p)
 {
-    const struct publishing *p = r->state;
-    topic_cache_put(scratch_get()->topics, p->topic, target.topic_id, target.partition_count);
-    if (read_body(r))
-        build(r, target);
-}
-
-static void then_created(struct request *r)
-{
-    const struct result_topic *topic = &r->op.result.topic;
-    if (!reply_if_failed(r))
-        build_for(r, (struct publish_target){.topic_id = topic->id,
-                                             .partition_count = topic->partition_count,
-                                             .delayed_max = topic->settings.delayed_max});
-}
-
-static void then_resolved(struct request *r)
-{
-    const struct publishing *p = r->state;
-    const struct query_result *result = &r->op.query_result;
-    if (reply_if_failed(r))
-        return;
-    if (result->status == ST_OK) {
-        const struct topic_info *topic = &result->topics[0];
-        build_for(r, (struct publish_target){.topic_id = topic->id,
-                                             .partition_count = topic->partition_count,
-                                             .delayed_max = topic->settings.delayed_max});
-        return;
+    const struct span text = r->idempotency_key;
+    p->once = text.data != NULL;
+    if (!p->once)
+        return true;
+    bool good = text.size >= 1 && text.size <= IDEMPOTENCY_KEY_SIZE_MAX;
+    for (size_t i = 0; i < text.size; i++)
+        good &= text.data[i] > ' ' && text.data[i] < 0x7f;
+    if (!good) {
+        reply_error_text(r, ST_INVALID_ARGUMENT,
+                         "Idempotency-Key: must be 1 to %d visible ASCII characters",
+                         IDEMPOTENCY_KEY_SIZE_MAX);
+        return false;
     }
-    /* Dead-letter topics come from the broker or from an explicit create. */
-    if (result->status != ST_TOPIC_NOT_FOUND || r->config->auto_create == 0 ||
-        !name_is_topic(name_strip(p->topic))) {
-        reply_error(r, result->status);
-        return;
-    }
-    struct command cmd = {.type = COMMAND_TOPIC_CREATE,
-                          .topic_create = {.name = p->topic,
-                                           .partition_count = (uint32_t)r->config->partitions,
-                                           .if_absent = true,
-                                           .settings = topic_default_settings(r->config)}};
-    request_submit_command(r, &cmd, then_created);
-}
-
-static void resolve(struct request *r)
-{
-    struct publishing *p = r->state;
-    p->guessed = false;
-    r->op.result = (struct result){0};
-    request_submit_query(r, (struct query){.type = QUERY_RESOLVE, .name = p->topic}, then_resolved);
+    const struct span parts[] = {r->scope, r->params[0], text};
+    digest_parts(parts, sizeof parts / sizeof parts[0], p->key);
+    return true;
 }
 
 void on_publish(struct request *r)
 {
-    struct span topic;
-    if (!request_topic_create_param(r, 0, &topic))
-        return;
-    if (!read_body(r)) /* before the topic is created */
-        return;
     struct publishing *p = arena_new(&r->op.arena, struct publishing);
+    struct span name;
     r->state = p;
-    p->topic = topic;
-    p->delayed_room = UINT64_MAX;
-    const struct topic_known *known = topic_cache_find(scratch_get()->topics, p->topic);
-    p->guessed = known != NULL;
-    if (known != NULL)
-        build(r, (struct publish_target){.topic_id = known->id,
-                                         .partition_count = known->partition_count});
-    else
-        resolve(r);
+    p->topic.read = read_body;
+    p->topic.build = build;
+    if (request_topic_create_param(r, 0, &name) && read_idempotency_key(r, p) && read_body(r))
+        publish_topic_find(r, name); /* which makes it: all else is judged before */
 }

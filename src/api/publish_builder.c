@@ -85,12 +85,22 @@ static void judge_message(struct publish_message *m, const struct publish_target
     }
 }
 
+/* Where a message goes; *keyless counts those that go anywhere. */
+static uint32_t target_of(const struct publish_message *m, uint32_t partition_count,
+                          uint32_t *keyless)
+{
+    if (m->has_partition)
+        return (uint32_t)m->partition;
+    if (m->key.size > 0)
+        return murmur3_32(m->key) % partition_count;
+    return PUBLISH_KEYLESS | (*keyless)++ % partition_count;
+}
+
 /* Decides where each message goes. Gives: bytes that the command takes at most. */
 static size_t place_messages(struct publish_reader *r, const struct publish_target *target,
                              struct arena *arena, uint32_t *out_keyless, struct publish_plan *plan)
 {
     const size_t overhead_max = RECORD_OVERHEAD_MAX + PUBLISH_ENTRY_SIZE + BATCH_HEADER_SIZE;
-    const uint32_t partition_count = target->partition_count;
     uint64_t room = target->delayed_room;
     uint32_t keyless = 0;
     *plan = (struct publish_plan){0};
@@ -100,12 +110,7 @@ static size_t place_messages(struct publish_reader *r, const struct publish_targ
             judge_message(m, target, arena, &room, plan);
         if (m->error != NULL)
             continue;
-        if (m->has_partition)
-            m->target = (uint32_t)m->partition;
-        else if (m->key.size > 0)
-            m->target = murmur3_32(m->key) % partition_count;
-        else
-            m->target = PUBLISH_KEYLESS | keyless++ % partition_count;
+        m->target = target_of(m, target->partition_count, &keyless);
         plan->stored_count++;
         plan->stored_bytes += m->value.size + m->key.size + m->headers.size;
     }
@@ -131,6 +136,19 @@ static void entry_end(struct building *in, size_t at, struct batch_builder *batc
     in->entry_count++;
 }
 
+static void add_record(struct batch_builder *batch, const struct publish_message *m)
+{
+    batch_add(batch, &(struct record){
+                         .key = m->key,
+                         .headers = m->headers,
+                         .value = m->value,
+                         .value_escaped = m->value_escaped,
+                         .priority = (enum priority)m->priority,
+                         .delay_us = m->delay_us,
+                         .deliver_at_us = m->deliver_at_us,
+                     });
+}
+
 /* Writes the messages of one target, which are a list from `first` on, as one or more batches. */
 static void write_target(struct building *in, uint32_t first)
 {
@@ -147,15 +165,7 @@ static void write_target(struct building *in, uint32_t first)
         struct publish_outcome *outcome = &in->outcomes[i];
         outcome->entry = in->entry_count;
         outcome->index = batch.count;
-        batch_add(&batch, &(struct record){
-                              .key = m->key,
-                              .headers = m->headers,
-                              .value = m->value,
-                              .value_escaped = m->value_escaped,
-                              .priority = (enum priority)m->priority,
-                              .delay_us = m->delay_us,
-                              .deliver_at_us = m->deliver_at_us,
-                          });
+        add_record(&batch, m);
     }
     entry_end(in, at, &batch);
 }
@@ -250,4 +260,20 @@ enum status publish_builder_build(struct publish_builder *b, const struct publis
     const uint32_t body[4] = {target->topic_id, target->partition_count, keyless, in.entry_count};
     write_head(out->data + start, (uint32_t)(out->size - start), body);
     return ST_OK;
+}
+
+void publish_builder_build_one(struct publish_builder *b, const struct publish_target *target,
+                               struct arena *arena, struct buf *out, uint32_t *out_target,
+                               struct publish_plan *out_plan)
+{
+    CHECK(b->reader.count == 1 && b->reader.messages[0].error == NULL);
+    uint32_t keyless;
+    (void)place_messages(&b->reader, target, arena, &keyless, out_plan);
+    if (out_plan->stored_count == 0)
+        return;
+    struct batch_builder batch;
+    batch_begin(&batch, out);
+    add_record(&batch, &b->reader.messages[0]);
+    batch_end(&batch);
+    *out_target = b->reader.messages[0].target;
 }

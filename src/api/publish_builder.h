@@ -59,4 +59,11 @@ enum status publish_builder_build(struct publish_builder *b, const struct publis
                                   struct arena *arena, struct buf *out,
                                   struct publish_plan *out_plan);
 
+/* The same for a message that was read with publish_reader_read_one(), without a fault: appends its
+ * batch. Gives: *out_target as in struct publish_entry; plan->stored_count is 0 if only the topic
+ * has something against it, which is messages[0].error then. */
+void publish_builder_build_one(struct publish_builder *b, const struct publish_target *target,
+                               struct arena *arena, struct buf *out, uint32_t *out_target,
+                               struct publish_plan *out_plan);
+
 #endif

@@ -60,7 +60,8 @@ struct reading {
     struct json_scan *scan;
     struct arena *arena; /* the request's */
     int64_t now_us;
-    bool found; /* `messages` is there, as an array */
+    const struct publish_members *others; /* NULL: the body is a list */
+    bool found;                           /* `messages` is there, as an array */
     bool too_many;
     const char *problem; /* the first wrong type */
 };
@@ -161,14 +162,16 @@ static void read_member(struct reading *in, struct draft *d, enum field f)
 static void note_wrong_field(struct reading *in, const struct draft *d)
 {
     unsigned f = (unsigned)__builtin_ctz(d->wrong);
-    uint32_t index = in->reader->count;
+    char of[32] = "";
+    if (in->others == NULL)
+        (void)snprintf(of, sizeof of, "messages[%" PRIu32 "].", in->reader->count);
     if (d->wrong_kind[f] == JSON_KIND_OBJECT && f == FIELD_HEADERS)
-        note_problem(in, "messages[%" PRIu32 "].headers must be an object of strings only", index);
+        note_problem(in, "%sheaders must be an object of strings only", of);
     else if (d->wrong_kind[f] == JSON_KIND_NUMBER && f == FIELD_PARTITION)
-        note_problem(in, "messages[%" PRIu32 "].partition must be an integer of 64 bits", index);
+        note_problem(in, "%spartition must be an integer of 64 bits", of);
     else
-        note_problem(in, "messages[%" PRIu32 "].%s must be %s, not %s", index, fields[f].name,
-                     fields[f].kind, json_kind_text(d->wrong_kind[f]));
+        note_problem(in, "%s%s must be %s, not %s", of, fields[f].name, fields[f].kind,
+                     json_kind_text(d->wrong_kind[f]));
 }
 
 /* The string's UTF-8: in the body if it has no escapes, else in the reader's arena. */
@@ -237,27 +240,34 @@ static const char *read_due(struct reading *in, const struct draft *d, struct pu
     return NULL;
 }
 
+static const char *find_oversize(const struct draft *d)
+{
+    if (d->text[FIELD_VALUE].unescaped_size > VALUE_SIZE_MAX)
+        return "value must be at most 16 MiB";
+    if (d->seen & 1U << FIELD_KEY && d->text[FIELD_KEY].unescaped_size > KEY_SIZE_MAX)
+        return "key must be at most 65535 bytes";
+    if (d->seen & 1U << FIELD_HEADERS && d->headers_too_large)
+        return "headers must be at most 65535 bytes together";
+    return NULL;
+}
+
 /* The first fault of the message, or NULL. */
 static const char *read_message_fields(struct reading *in, const struct draft *d,
                                        struct publish_message *m)
 {
-    const struct json_string *value = &d->text[FIELD_VALUE];
     if ((d->seen & 1U << FIELD_VALUE) == 0)
         return "value is required";
-    if (value->unescaped_size > VALUE_SIZE_MAX)
-        return "value must be at most 16 MiB";
-    m->value = value->raw;
-    m->value_escaped = value->has_escapes;
-    if (d->seen & 1U << FIELD_KEY) {
-        if (d->text[FIELD_KEY].unescaped_size > KEY_SIZE_MAX)
-            return "key must be at most 65535 bytes";
+    const char *oversize = find_oversize(d);
+    m->too_large = oversize != NULL;
+    if (m->too_large)
+        return oversize;
+    m->value = d->text[FIELD_VALUE].raw;
+    m->value_escaped = d->text[FIELD_VALUE].has_escapes;
+    m->value_size = (uint32_t)d->text[FIELD_VALUE].unescaped_size;
+    if (d->seen & 1U << FIELD_KEY)
         m->key = plain_text(in, d->text[FIELD_KEY]);
-    }
-    if (d->seen & 1U << FIELD_HEADERS) {
-        if (d->headers_too_large)
-            return "headers must be at most 65535 bytes together";
+    if (d->seen & 1U << FIELD_HEADERS)
         m->headers = d->headers;
-    }
     if (d->seen & 1U << FIELD_PARTITION) {
         m->has_partition = true;
         m->partition = d->partition;
@@ -282,6 +292,8 @@ static void read_message(struct reading *in)
         enum field f = field_of(name);
         if (f < FIELD_COUNT)
             read_member(in, &d, f);
+        else if (in->others != NULL)
+            in->others->read(in->others->user, name, in->scan);
     }
     if (d.wrong != 0)
         note_wrong_field(in, &d);
@@ -321,32 +333,47 @@ static enum status refuse_type(struct arena *arena, const char *problem, const c
     return ST_INVALID_JSON;
 }
 
+static void read_body(struct reading *in)
+{
+    struct json_string name;
+    if (in->others != NULL) {
+        read_message(in);
+        return;
+    }
+    if (!json_scan_object_begin(in->scan))
+        return;
+    while (json_scan_member(in->scan, &name)) {
+        if (json_string_equals(name, "messages"))
+            read_messages(in);
+    }
+}
+
+/* What every body has to be: an object of JSON, whose known members have the right types. */
+static enum status read_document(struct reading *in, struct span body, const char **out_detail)
+{
+    in->reader->count = 0;
+    arena_clear(&in->reader->arena);
+    json_scan_init(in->scan, body);
+    enum json_kind kind = json_scan_peek(in->scan);
+    if (kind == JSON_KIND_OBJECT)
+        read_body(in);
+    if (!json_scan_end(in->scan)) {
+        *out_detail = arena_string(in->arena, span_text(json_scan_error(in->scan)));
+        return ST_INVALID_JSON;
+    }
+    if (kind != JSON_KIND_OBJECT)
+        note_problem(in, "the body must be an object, not %s", json_kind_text(kind));
+    return in->problem == NULL ? ST_OK : refuse_type(in->arena, in->problem, out_detail);
+}
+
 enum status publish_reader_read(struct publish_reader *r, struct span body, int64_t now_us,
                                 struct arena *arena, const char **out_detail)
 {
     struct json_scan scan;
     struct reading in = {.reader = r, .scan = &scan, .arena = arena, .now_us = now_us};
-    r->count = 0;
-    arena_clear(&r->arena);
-    json_scan_init(&scan, body);
-    enum json_kind kind = json_scan_peek(&scan);
-    if (json_scan_object_begin(&scan)) {
-        struct json_string name;
-        while (json_scan_member(&scan, &name)) {
-            if (json_string_equals(name, "messages"))
-                read_messages(&in);
-        }
-    }
-    if (!json_scan_end(&scan)) {
-        *out_detail = arena_string(arena, span_text(json_scan_error(&scan)));
-        return ST_INVALID_JSON;
-    }
-    if (kind != JSON_KIND_OBJECT) {
-        note_problem(&in, "the body must be an object, not %s", json_kind_text(kind));
-        return refuse_type(arena, in.problem, out_detail);
-    }
-    if (in.problem != NULL)
-        return refuse_type(arena, in.problem, out_detail);
+    enum status st = read_document(&in, body, out_detail);
+    if (st != ST_OK)
+        return st;
     if (!in.found)
         *out_detail = "messages is required";
     else if (in.too_many || r->count == 0)
@@ -354,4 +381,14 @@ enum status publish_reader_read(struct publish_reader *r, struct span body, int6
     else
         return ST_OK;
     return ST_INVALID_ARGUMENT;
+}
+
+enum status publish_reader_read_one(struct publish_reader *r, struct span body, int64_t now_us,
+                                    const struct publish_members *others, struct arena *arena,
+                                    const char **out_detail)
+{
+    struct json_scan scan;
+    struct reading in = {
+        .reader = r, .scan = &scan, .arena = arena, .now_us = now_us, .others = others};
+    return read_document(&in, body, out_detail);
 }

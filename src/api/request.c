@@ -39,8 +39,7 @@ struct span request_query(const struct request *r, const char *name)
     return (struct span){0};
 }
 
-/* Decimal digits with an optional minus, within int64. */
-static bool parse_int(struct span text, int64_t *out)
+bool request_parse_int(struct span text, int64_t *out)
 {
     bool negative = text.size > 0 && text.data[0] == '-';
     size_t at = negative ? 1 : 0;
@@ -67,7 +66,7 @@ bool request_query_int(struct request *r, const char *name, int64_t lowest, int6
     if (text.size == 0)
         return true;
     int64_t value = 0;
-    if (!parse_int(text, &value)) {
+    if (!request_parse_int(text, &value)) {
         reply_error_text(r, ST_INVALID_ARGUMENT, "%s: must be an integer", name);
         return false;
     }
@@ -209,15 +208,20 @@ bool request_topic_param(struct request *r, unsigned param, struct span *out)
     return true;
 }
 
-bool request_topic_create_param(struct request *r, unsigned param, struct span *out)
+bool request_topic_create_name(struct request *r, struct span name, struct span *out)
 {
-    if (!name_is_topic_address(r->params[param])) {
+    if (!name_is_topic_address(name)) {
         reply_error_text(r, ST_INVALID_ARGUMENT,
                          "topic name: must be 1 to 255 of A-Z a-z 0-9 _ -, not starting with __");
         return false;
     }
-    *out = request_qualify(r, r->params[param]);
+    *out = request_qualify(r, name);
     return true;
+}
+
+bool request_topic_create_param(struct request *r, unsigned param, struct span *out)
+{
+    return request_topic_create_name(r, r->params[param], out);
 }
 
 bool request_group_param(struct request *r, unsigned param, struct span *out)
@@ -233,7 +237,7 @@ bool request_group_param(struct request *r, unsigned param, struct span *out)
 
 bool request_int_param(struct request *r, unsigned param, const char *what, int64_t *out)
 {
-    if (parse_int(r->params[param], out) && *out >= 0)
+    if (request_parse_int(r->params[param], out) && *out >= 0)
         return true;
     reply_error_text(r, ST_INVALID_ARGUMENT, "%s: must be a non-negative integer", what);
     return false;

@@ -52,7 +52,8 @@ struct request {
     struct span params[PARAMS_MAX]; /* decoded path parameters, in the order of the pattern */
     const struct query_arg *query;  /* in the arena */
     uint32_t query_count;
-    struct span scope; /* the tenant's prefix "acme/"; empty: the default tenant */
+    struct span scope;           /* the tenant's prefix "acme/"; empty: the default tenant */
+    struct span idempotency_key; /* the header as it came, in the arena; data NULL: there is none */
     char id[REQUEST_ID_SIZE_MAX + 1];
     int64_t start_us; /* clock_mono_us() when the handler began */
 
@@ -98,6 +99,8 @@ void request_submit_command(struct request *r, const struct command *cmd,
                             void (*then)(struct request *r));
 void request_submit_query(struct request *r, struct query query, void (*then)(struct request *r));
 
+/* Decimal digits with an optional minus, within int64. */
+bool request_parse_int(struct span text, int64_t *out);
 /* The value of a query argument; size 0 when absent or empty. */
 struct span request_query(const struct request *r, const char *name);
 /* Query arguments by type. False: the request has been answered with 400. Absent: *out stays as it
@@ -112,7 +115,9 @@ bool request_query_bool(struct request *r, const char *name, bool *out);
 bool request_topic_param(struct request *r, unsigned param,
                          struct span *out); /* 404 if it cannot be */
 bool request_topic_create_param(struct request *r, unsigned param,
-                                struct span *out);                             /* 400 if bad */
+                                struct span *out); /* 400 if bad */
+/* The same for a name that comes from elsewhere. */
+bool request_topic_create_name(struct request *r, struct span name, struct span *out);
 bool request_group_param(struct request *r, unsigned param, struct span *out); /* 400 if bad */
 /* A path parameter as a non-negative integer; 400. */
 bool request_int_param(struct request *r, unsigned param, const char *what, int64_t *out);

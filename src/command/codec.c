@@ -7,17 +7,25 @@
 #include "std/wire.h"
 
 enum {
+    AT_VERSION = 6, /* u16, below 256 */
     AT_TIME = 8,
     /* The least that one of them takes, so that a count is never trusted beyond the bytes. */
     ACK_ENTRY_SIZE = 4 + 4 + 8,
 };
 
-/* What is written; older versions are read. */
+/* The newest; older ones are read. */
 static uint16_t version_of(enum command_type type)
 {
     if (type == COMMAND_GROUP_JOIN)
         return 3;
-    return type == COMMAND_TOPIC_CREATE ? 2 : 1;
+    return type == COMMAND_TOPIC_CREATE || type == COMMAND_PUBLISH ? 2 : 1;
+}
+
+/* What is written: a publish without an idempotency key is as it always was. */
+static uint16_t version_for(const struct command *cmd)
+{
+    bool plain = cmd->type == COMMAND_PUBLISH && cmd->publish.idempotency_key.size == 0;
+    return plain ? 1 : version_of(cmd->type);
 }
 
 struct span qualified_name_decode(struct wire_reader *r)
@@ -102,6 +110,14 @@ void decode_topic_add_partitions(struct wire_reader *r, struct arena *arena,
     wire_expect(r, out->partition_count >= 1 && out->partition_count <= PARTITIONS_MAX);
 }
 
+static void encode_idempotency(struct span key, struct span memo, struct buf *out)
+{
+    CHECK(key.size == CONTENT_SIZE);
+    buf_put_span(out, key);
+    wire_put_u32(out, (uint32_t)memo.size);
+    buf_put_span(out, memo);
+}
+
 void encode_publish(const struct command_publish *c, struct buf *out)
 {
     wire_put_u32(out, c->topic_id);
@@ -109,13 +125,13 @@ void encode_publish(const struct command_publish *c, struct buf *out)
     wire_put_u32(out, c->keyless_count);
     wire_put_u32(out, c->entry_count);
     buf_put_span(out, c->entries);
+    if (c->idempotency_key.size > 0)
+        encode_idempotency(c->idempotency_key, c->memo, out);
 }
 
-/* Apply walks the records of a batch with delays or priorities: they must be there. */
+/* What apply walks must be there. */
 static bool records_are_whole(struct span batch, const struct batch_header *header)
 {
-    if ((header->flags & (BATCH_HAS_DELAYS | BATCH_HAS_PRIORITIES)) == 0)
-        return true;
     struct record record;
     size_t cursor = 0;
     uint32_t count = 0;
@@ -146,7 +162,8 @@ static uint32_t decode_publish_entry(struct wire_reader *r, const struct command
     struct batch_header header = {0};
     wire_expect(r, wire_ok(r) && batch_header_read(batch, &header) == ST_OK);
     wire_expect(r, header.size == size);
-    wire_expect(r, wire_ok(r) && records_are_whole(batch, &header));
+    if (wire_ok(r) && (header.flags & (BATCH_HAS_DELAYS | BATCH_HAS_PRIORITIES)) != 0)
+        wire_expect(r, records_are_whole(batch, &header)); /* others are never looked at */
     return wire_ok(r) ? header.count : 0;
 }
 
@@ -163,18 +180,35 @@ void decode_publish(struct wire_reader *r, struct arena *arena, struct command_p
     uint64_t messages = 0;
     for (uint32_t i = 0; i < out->entry_count && wire_ok(r); i++)
         messages += decode_publish_entry(r, out);
+    out->entries.size -= r->left.size;
     wire_expect(r, messages <= MESSAGES_PER_PUBLISH_MAX && out->keyless_count <= messages);
+    if (r->version == 1)
+        return;
+    out->idempotency_key = wire_get_bytes(r, CONTENT_SIZE);
+    out->memo = wire_get_bytes(r, wire_get_u32(r));
+}
+
+void ack_entry_encode(const struct ack_entry *entry, struct buf *out)
+{
+    wire_put_u32(out, entry->topic_id);
+    wire_put_u32(out, entry->partition);
+    wire_put_u64(out, entry->offset);
+}
+
+struct ack_entry ack_entry_decode(struct wire_reader *r)
+{
+    struct ack_entry entry = {.topic_id = wire_get_u32(r)};
+    entry.partition = wire_get_u32(r);
+    entry.offset = wire_get_u64(r);
+    return entry;
 }
 
 void encode_ack(const struct command_ack *c, struct buf *out)
 {
     wire_put_u32(out, c->group_id);
     wire_put_u32(out, c->entry_count);
-    for (uint32_t i = 0; i < c->entry_count; i++) {
-        wire_put_u32(out, c->entries[i].topic_id);
-        wire_put_u32(out, c->entries[i].partition);
-        wire_put_u64(out, c->entries[i].offset);
-    }
+    for (uint32_t i = 0; i < c->entry_count; i++)
+        ack_entry_encode(&c->entries[i], out);
 }
 
 void decode_ack(struct wire_reader *r, struct arena *arena, struct command_ack *out)
@@ -182,11 +216,8 @@ void decode_ack(struct wire_reader *r, struct arena *arena, struct command_ack *
     out->group_id = wire_get_u32(r);
     out->entry_count = wire_get_count(r, 1, ACKS_PER_COMMAND_MAX, ACK_ENTRY_SIZE);
     out->entries = arena_array(arena, out->entry_count, sizeof *out->entries);
-    for (uint32_t i = 0; i < out->entry_count; i++) {
-        out->entries[i].topic_id = wire_get_u32(r);
-        out->entries[i].partition = wire_get_u32(r);
-        out->entries[i].offset = wire_get_u64(r);
-    }
+    for (uint32_t i = 0; i < out->entry_count; i++)
+        out->entries[i] = ack_entry_decode(r);
 }
 
 void command_encode(const struct command *cmd, struct buf *out)
@@ -194,7 +225,7 @@ void command_encode(const struct command *cmd, struct buf *out)
     size_t start = out->size;
     wire_put_u32(out, 0);
     wire_put_u16(out, (uint16_t)cmd->type);
-    wire_put_u16(out, version_of(cmd->type));
+    wire_put_u16(out, version_for(cmd));
     wire_put_i64(out, cmd->time_us);
     switch (cmd->type) {
 #define COMMAND(number, NAME, name)                                                                \
@@ -242,6 +273,15 @@ enum status command_decode(struct span bytes, struct arena *arena, struct comman
         return ST_CORRUPT;
     r.version = version;
     return decode_body(&r, arena, out) ? ST_OK : ST_CORRUPT;
+}
+
+void publish_make_idempotent(struct buf *record, struct span key, struct span memo)
+{
+    encode_idempotency(key, memo, record);
+    if (record->overflowed)
+        return;
+    store_u32(record->data, (uint32_t)record->size);
+    record->data[AT_VERSION] = (uint8_t)version_of(COMMAND_PUBLISH);
 }
 
 void command_stamp(uint8_t *record, int64_t time_us)

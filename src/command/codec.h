@@ -26,6 +26,8 @@ void command_encode(const struct command *cmd, struct buf *out);
  * left over. */
 enum status command_decode(struct span bytes, struct arena *arena, struct command *out);
 void command_stamp(uint8_t *record, int64_t time_us);
+/* Adds the idempotency key and the memo to an encoded PUBLISH that has none, alone in `record`. */
+void publish_make_idempotent(struct buf *record, struct span key, struct span memo);
 
 /* Walks the entries of a PUBLISH: *cursor starts at 0. False at the end. command_decode() has
  * checked that the entries are well-formed and that each batch is, so this cannot fail. */

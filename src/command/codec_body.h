@@ -11,6 +11,9 @@
 #include "command/commands.def"
 #undef COMMAND
 
+void ack_entry_encode(const struct ack_entry *entry, struct buf *out);
+struct ack_entry ack_entry_decode(struct wire_reader *r);
+
 /* A record batch with one message, whose records may be walked. */
 struct span message_batch_decode(struct wire_reader *r, uint32_t size);
 

@@ -41,10 +41,19 @@ enum {
     DUE_PER_COMMAND_MAX = 4096, /* delayed messages that become visible with one command */
     REASON_SIZE_MAX = 1024,     /* of a nack or reject, in bytes; a longer one is cut */
     DELAYED_MAX_DEFAULT = 1000000,
+    TENANT_SCOPE_SIZE_MAX = 65, /* a tenant and '/' */
+    TRANSACTIONAL_ID_SIZE_MAX = 255,
+    EPOCH_MAX = 32767,
+    SEQUENCE_MAX = INT32_MAX,
+    CONTENT_SIZE = 16, /* of what tells two of them apart: XXH3, 128 bits */
+    PRODUCERS_MAX = 100000,
+    TRANSACTION_MESSAGES_MAX = 100000,        /* of one transaction; acks and offsets likewise */
+    TRANSACTION_MESSAGES_TOTAL_MAX = 1000000, /* of all that are open */
 };
 
-#define OFFSET_MAX ((uint64_t)INT64_MAX) /* offsets are JSON integers */
-#define DUE_US_MAX ((1LL << 60) - 1)     /* of a delayed message: a time some 36,000 years ahead */
+#define OFFSET_MAX                 ((uint64_t)INT64_MAX) /* offsets are JSON integers */
+#define TRANSACTION_TIMEOUT_US_MAX (15LL * 60 * 1000 * 1000)
+#define DUE_US_MAX                 ((1LL << 60) - 1) /* of a delayed message: a time some 36,000 years ahead */
 
 enum command_type {
 #define COMMAND(number, NAME, name) COMMAND_##NAME = (number),
@@ -126,6 +135,11 @@ struct command_publish {
     uint32_t keyless_count;
     uint32_t entry_count;
     struct span entries; /* entry_count times: struct publish_entry as 2 x u32 LE, then its batch */
+    /* Of a request with an idempotency key; else empty. The same key within IDEMPOTENCY_KEPT_US
+     * changes nothing: the answer is what the first one was. */
+    struct span idempotency_key; /* CONTENT_SIZE bytes, of key and path */
+    struct span
+        memo; /* the asker's own, kept for the answer: what it needs beside the placements */
 };
 
 struct joiner {
@@ -324,6 +338,63 @@ struct command_replay {
     struct replay_entry *entries;
 };
 
+/* Who publishes: found by id in the tenant's scope; the epoch must be the present one. */
+struct producer_ref {
+    struct span scope; /* "acme/"; empty: the default tenant */
+    uint64_t id;
+    uint32_t epoch;
+    struct span transactional_id; /* must be the producer's; size 0: not compared */
+};
+
+struct command_producer_init {
+    struct span scope;
+    struct span transactional_id; /* size 0: a new producer that has no transactions */
+    int64_t timeout_us;           /* of its transactions: 1..TRANSACTION_TIMEOUT_US_MAX */
+};
+
+struct command_producer_heartbeat {
+    struct producer_ref producer;
+};
+
+struct command_transaction_begin {
+    struct producer_ref producer;
+};
+
+/* One message: of the open transaction, or visible at once if the producer has no transactional id.
+ * ST_STALE as for PUBLISH. */
+struct command_transaction_publish {
+    struct producer_ref producer;
+    uint32_t topic_id;
+    uint32_t partition_count;
+    uint32_t target;     /* PUBLISH_KEYLESS: the topic's next partition; else the partition */
+    int64_t sequence;    /* 0..SEQUENCE_MAX; -1: none */
+    struct span content; /* CONTENT_SIZE bytes, of key and value */
+    struct span batch;   /* of one message */
+};
+
+/* The messages are done for the group when the transaction is committed, and till then nobody else
+ * gets them. */
+struct command_transaction_ack {
+    struct producer_ref producer;
+    uint32_t group_id;
+    uint32_t entry_count; /* 1..ACKS_PER_COMMAND_MAX */
+    struct ack_entry *entries;
+};
+
+/* The positions are set when the transaction is committed. */
+struct command_transaction_offsets {
+    struct producer_ref producer;
+    struct command_offsets_commit commit; /* judged now, as a commit without a transaction */
+};
+
+enum transaction_end { TRANSACTION_COMMIT = 0, TRANSACTION_ABORT = 1, TRANSACTION_EXPIRE = 2 };
+
+struct command_transaction_end {
+    struct producer_ref producer; /* TRANSACTION_EXPIRE: nobody asks, it is empty */
+    enum transaction_end how;
+    uint64_t number; /* TRANSACTION_EXPIRE: which */
+};
+
 struct command {
     enum command_type type;
     int64_t time_us; /* stamped by the leader's shard; never falls along the journal */
@@ -353,6 +424,27 @@ struct result_publish {
     uint32_t count;
     int64_t time_us;
     uint32_t delayed_room; /* ST_DELAYED_FULL: how many delayed messages the topic still takes */
+    bool repeated;         /* of an idempotency key: this is the answer of the first request */
+    struct span memo;      /* repeated: that request's */
+};
+
+struct result_producer {
+    uint64_t id;
+    uint32_t epoch;
+};
+
+struct result_transaction {
+    uint64_t number;
+    uint32_t message_count;
+    uint32_t partition_count; /* that they are in */
+    bool already;             /* the transaction had ended so before */
+};
+
+struct result_transaction_publish {
+    uint32_t partition;
+    uint64_t offset;
+    int64_t time_us;
+    bool duplicate;
 };
 
 struct assigned {      /* a partition that a member reads */
@@ -470,6 +562,9 @@ struct result {
         struct result_delay_due delay_due;
         struct result_delay_cancel delay_cancel;
         struct result_replay replay;
+        struct result_producer producer;
+        struct result_transaction transaction;
+        struct result_transaction_publish transaction_publish;
     };
 };
 

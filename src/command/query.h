@@ -19,7 +19,11 @@ enum query_type {
     QUERY_STATS,   /* -> stats, the digest only if asked for: its cost is that of a snapshot */
     QUERY_DELAYED, /* name, partition, skip, limit -> topics, one (without partitions); delayed, by
                       due time, partition, offset; delayed_total; ST_TOPIC_NOT_FOUND */
-    QUERY_IN_FLIGHT, /* name -> topics, one; in_flight; ST_TOPIC_NOT_FOUND */
+    QUERY_TRANSACTIONS, /* scope, limit, number -> transactions: the open ones, oldest first;
+                           statistics of the scope, or of all tenants */
+    QUERY_TRANSACTION,  /* scope, number -> transactions, one, open or ended lately;
+                           ST_TRANSACTION_NOT_FOUND */
+    QUERY_IN_FLIGHT,    /* name -> topics, one; in_flight; ST_TOPIC_NOT_FOUND */
 };
 
 struct query {
@@ -31,7 +35,8 @@ struct query {
     bool with_digest;  /* QUERY_STATS */
     int64_t partition; /* QUERY_DELAYED: only this one; -1: all */
     uint64_t skip;     /* QUERY_DELAYED */
-    uint32_t limit;    /* QUERY_DELAYED */
+    uint32_t limit;    /* QUERY_DELAYED, QUERY_TRANSACTIONS */
+    uint64_t number;   /* QUERY_TRANSACTION; QUERY_TRANSACTIONS: only this producer's; 0: all */
 };
 
 struct partition_info {
@@ -135,6 +140,41 @@ struct offset_info {
     uint64_t lag;         /* visible messages that the group has not done */
 };
 
+enum transaction_state {
+    TRANSACTION_ONGOING,
+    TRANSACTION_COMMITTED,
+    TRANSACTION_ABORTED,
+    TRANSACTION_TIMED_OUT /* aborted, since its time was over */
+};
+
+struct transaction_place { /* a partition with messages of a transaction */
+    struct span topic;
+    uint32_t partition;
+};
+
+struct transaction_info {
+    uint64_t number;
+    uint64_t producer_id;
+    uint32_t epoch;
+    struct span transactional_id;
+    enum transaction_state state;
+    int64_t began_us;
+    int64_t ended_us; /* 0: ongoing */
+    uint32_t message_count;
+    uint32_t ack_count;
+    struct transaction_place *places; /* of ongoing ones */
+    uint32_t place_count;
+};
+
+struct transaction_stats { /* of a tenant's producers, or of all there ever were */
+    uint64_t active;
+    uint64_t committed_total;
+    uint64_t aborted_total; /* those that timed out, too */
+    uint64_t timed_out_total;
+    uint64_t duration_sum_us; /* of those that ended */
+    uint64_t producers;
+};
+
 struct stats_info {
     uint32_t topic_count;
     uint32_t group_count;
@@ -156,6 +196,9 @@ struct query_result {
     uint32_t delayed_count;
     uint64_t delayed_total;
     struct in_flight_info in_flight;
+    struct transaction_info *transactions;
+    uint32_t transaction_count;
+    struct transaction_stats transaction_stats;
 };
 
 #endif

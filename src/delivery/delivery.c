@@ -8,6 +8,7 @@
 #include "delivery/revocation.h"
 #include "delivery/session.h"
 #include "delivery/state.h"
+#include "delivery/transactions.h"
 #include "std/alloc.h"
 #include "std/check.h"
 
@@ -55,6 +56,7 @@ void delivery_free(struct delivery *d)
     CHECK(d->stats.parked_polls == 0);
     machine_each_group(d->machine, forget_group, d);
     machine_each_topic(d->machine, forget_topic, d);
+    machine_each_transaction(d->machine, transaction_forget, d);
     joining_fini(d);
     notes_fini(&d->notes);
     lease_book_fini(&d->leases);
@@ -79,7 +81,8 @@ static void resume_group(void *user, struct group *group)
     struct delivery *d = user;
     for (uint32_t i = 0; i < group->partition_count; i++) {
         struct group_partition *gp = group->partitions[i];
-        if (gp->retry_count > 0 || !offset_set_is_empty(&gp->out))
+        if (gp->retry_count > 0 || !offset_set_is_empty(&gp->out) ||
+            !offset_set_is_empty(&gp->reserved))
             (void)readout_of(gp, &d->leases, d->now_us);
     }
     revocation_arm(d, group);
@@ -98,6 +101,7 @@ void delivery_start(struct delivery *d, int64_t now_us)
     each_member(d, begin_session);
     machine_each_group(d->machine, resume_group, d);
     machine_each_topic(d->machine, resume_topic, d);
+    machine_each_transaction(d->machine, transaction_resume, d);
 }
 
 struct member *delivery_find_member(const struct delivery *d, struct span group_name,
@@ -314,6 +318,9 @@ static void run_timer(struct delivery *d, struct wheel_node *node)
         break;
     case TIMER_REVOCATION:
         revocation_timer_fired(d, list_entry(node, struct revocation_timer, timer));
+        break;
+    case TIMER_TRANSACTION:
+        transaction_timer_fired(d, list_entry(node, struct transaction_timer, timer));
         break;
     case TIMER_JOIN:
         joining_timer(d, list_entry(node, struct join_batch, timer));

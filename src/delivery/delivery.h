@@ -112,6 +112,21 @@ struct ack_request {
     uint32_t *entry_receipt;
 };
 
+/* Acks in a transaction: all of the receipts, which are of one group, or none. */
+struct transaction_ack_request {
+    struct producer_ref producer;
+    struct receipt *receipts;
+    uint32_t count; /* 1..ACKS_PER_COMMAND_MAX */
+    struct arena *arena;
+    /* Results. */
+    enum status status; /* of the receipt: ST_RECEIPT_EXPIRED, ST_MESSAGE_NOT_FOUND,
+                           ST_TRANSACTION_IN_PROGRESS: it is in another one's; of the transaction:
+                           ST_PRODUCER_*, ST_NO_TRANSACTION, ... */
+    uint32_t refused;   /* index of the receipt that is to blame; count: none is */
+    /* Between begin and end. */
+    struct command command; /* entry_count 0: none */
+};
+
 /* What a client does with one delivery instead of acknowledging it. */
 enum resolve_kind {
     RESOLVE_NACK,   /* to be delivered again, after delay_us */
@@ -239,6 +254,11 @@ void delivery_release(struct delivery *d, const struct receipt *receipts, uint32
 void delivery_ack_begin(struct delivery *d, struct ack_request *ack, int64_t now_us);
 void delivery_ack_end(struct delivery *d, struct ack_request *ack, const struct result *result,
                       int64_t now_us);
+/* True: it is answered. False: its command is to be journalled, and then the end. */
+bool delivery_transaction_ack_begin(struct delivery *d, struct transaction_ack_request *ack,
+                                    int64_t now_us);
+void delivery_transaction_ack_end(struct delivery *d, struct transaction_ack_request *ack,
+                                  const struct result *result, int64_t now_us);
 /* True: it is answered, without a call of `done`. False: if command.release.entry_count is 1, that
  * command is to be journalled and delivery_resolve_end() called with its result; else `done` is
  * called when the dead letter is made. */
@@ -271,6 +291,8 @@ void delivery_on_became_visible(struct delivery *d, struct partition *partition,
                                 const struct due_entry *entries, uint32_t count);
 void delivery_on_due_changed(struct delivery *d, struct partition *partition);
 void delivery_on_became_gone(struct delivery *d, struct partition *partition, uint64_t offset);
+void delivery_on_transaction_begun(struct delivery *d, struct transaction *t);
+void delivery_on_transaction_ended(struct delivery *d, const struct transaction *t);
 void delivery_on_topic_deleted(struct delivery *d, const struct topic *topic);
 /* The result of a command that came from delivery's own submit. */
 void delivery_on_own_applied(struct delivery *d, const struct command *cmd,

@@ -176,6 +176,7 @@ void lease_settle(struct lease_book *book, struct lease *lease, enum lease_settl
         return;
     if (lease->state != LEASE_LEASED)
         book->in_flight++;
+    lease->deadline_us = wheel_armed(&lease->timer) ? wheel_due_us(&lease->timer) : 0;
     wheel_remove(book->wheel, &lease->timer);
     lease_move(lease, LEASE_SETTLING);
 }

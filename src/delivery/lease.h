@@ -28,7 +28,12 @@ enum lease_state {
 };
 
 /* What the commands under way make of a SETTLING one. */
-enum lease_settlement { SETTLEMENT_ACK, SETTLEMENT_NACK, SETTLEMENT_DEAD_LETTER };
+enum lease_settlement {
+    SETTLEMENT_ACK,
+    SETTLEMENT_NACK,
+    SETTLEMENT_DEAD_LETTER,
+    SETTLEMENT_TRANSACTION, /* an ack that counts when its transaction is committed */
+};
 
 /* Who has leases: embedded in a member's session. */
 struct lease_holder {
@@ -56,6 +61,8 @@ struct lease {
     uint8_t state;           /* enum lease_state */
     uint8_t settlement;      /* enum lease_settlement, of a SETTLING one */
     uint8_t lane;            /* enum priority */
+    bool in_transaction;     /* one of the commands is its transaction's end */
+    int64_t deadline_us;     /* of a SETTLING one: as it was before */
     bool foreign; /* in flight at somebody else than the partition's owner, since it moved */
 };
 

@@ -79,6 +79,44 @@ static void restore_out(struct readout *r, struct lease_book *book)
     }
 }
 
+static void drop(struct readout *r, struct lease_book *book, struct lease *lease)
+{
+    const unsigned before = lease->state;
+    if (lease_in_flight(lease))
+        r->in_flight--;
+    wait_no_more(r, book, lease);
+    lease_let_go(book, lease);
+    lease->commands = 0;
+    lease_move(lease, LEASE_FREE);
+    lease_table_remove(&r->leases, lease);
+    moved(r, book, lease, before);
+    lease_free(book, lease);
+}
+
+/* Acked in a transaction that is open still: nobody's until it ends. */
+static void restore_reserved(struct readout *r, struct lease_book *book)
+{
+    const struct group_partition *gp = r->gp;
+    uint64_t offset = gp->position;
+    for (; offset_set_next(&gp->reserved, offset, &offset); offset++) {
+        struct lease *lease = lease_table_find(&r->leases, offset);
+        if (group_partition_is_done(gp, offset))
+            continue;
+        if (lease != NULL && lease->state != LEASE_LEASED) {
+            drop(r, book, lease);
+            lease = NULL;
+        }
+        if (lease == NULL) {
+            lease = add_earlier_lease(r, book, offset);
+            lease->delivery_count = 1;
+            lease_resume(book, lease, 0);
+            r->in_flight++;
+        }
+        readout_settle(r, book, lease, SETTLEMENT_TRANSACTION);
+        lease->in_transaction = true;
+    }
+}
+
 struct readout *readout_of(struct group_partition *gp, struct lease_book *book, int64_t now_us)
 {
     if (gp->readout != NULL)
@@ -93,6 +131,7 @@ struct readout *readout_of(struct group_partition *gp, struct lease_book *book, 
     for (uint32_t i = 0; i < gp->retry_count; i++)
         restore_retry(r, book, gp->retries[i], now_us);
     restore_out(r, book);
+    restore_reserved(r, book);
     key_order_update(r, book);
     return r;
 }
@@ -100,20 +139,6 @@ struct readout *readout_of(struct group_partition *gp, struct lease_book *book, 
 struct lease *readout_find(const struct readout *r, uint64_t offset)
 {
     return lease_table_find(&r->leases, offset);
-}
-
-static void drop(struct readout *r, struct lease_book *book, struct lease *lease)
-{
-    const unsigned before = lease->state;
-    if (lease_in_flight(lease))
-        r->in_flight--;
-    wait_no_more(r, book, lease);
-    lease_let_go(book, lease);
-    lease->commands = 0;
-    lease_move(lease, LEASE_FREE);
-    lease_table_remove(&r->leases, lease);
-    moved(r, book, lease, before);
-    lease_free(book, lease);
 }
 
 static void drop_if(struct readout *r, struct lease_book *book,

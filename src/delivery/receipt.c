@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include "command/command.h"
 #include "std/check.h"
 #include "std/little_endian.h"
 
@@ -10,7 +11,6 @@ enum {
     BODY_SIZE = 33,
     TAG_SIZE = 16,
     BYTES_SIZE = BODY_SIZE + TAG_SIZE,
-    SCOPE_SIZE_MAX = 65, /* a tenant's id and '/' */
 };
 
 _Static_assert((BYTES_SIZE * 4 + 2) / 3 == RECEIPT_TEXT_SIZE, "base64 without padding");
@@ -20,8 +20,8 @@ _Static_assert((int)TAG_SIZE == crypto_shorthash_siphashx24_BYTES, "one tag size
 static void compute_tag(const struct receipt_key *key, struct span scope, const uint8_t *body,
                         uint8_t tag[TAG_SIZE])
 {
-    uint8_t text[BODY_SIZE + SCOPE_SIZE_MAX];
-    CHECK(scope.size <= SCOPE_SIZE_MAX);
+    uint8_t text[BODY_SIZE + TENANT_SCOPE_SIZE_MAX];
+    CHECK(scope.size <= TENANT_SCOPE_SIZE_MAX);
     memcpy(text, body, BODY_SIZE);
     if (scope.size > 0)
         memcpy(text + BODY_SIZE, scope.data, scope.size);

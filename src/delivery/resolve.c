@@ -8,8 +8,8 @@
 #include "std/alloc.h"
 #include "std/check.h"
 
-static bool same_delivery(const struct delivery *d, const struct lease *lease,
-                          const struct receipt *receipt)
+bool lease_is_delivery(const struct delivery *d, const struct lease *lease,
+                       const struct receipt *receipt)
 {
     if (lease->id == receipt->lease_id)
         return true;
@@ -22,7 +22,7 @@ bool lease_is_open(const struct delivery *d, const struct lease *lease,
                    const struct receipt *receipt)
 {
     return (lease->state == LEASE_LEASED || lease->state == LEASE_EXPIRED) &&
-           same_delivery(d, lease, receipt);
+           lease_is_delivery(d, lease, receipt);
 }
 
 /* While an ack is on its way every receipt waits for it: soon the message counts as done. A dead
@@ -33,7 +33,7 @@ bool lease_may_be_acked(const struct delivery *d, const struct lease *lease,
     if (lease->state != LEASE_SETTLING)
         return lease_is_open(d, lease, receipt);
     return lease->settlement == SETTLEMENT_ACK ||
-           (lease->settlement == SETTLEMENT_DEAD_LETTER && same_delivery(d, lease, receipt));
+           (lease->settlement == SETTLEMENT_DEAD_LETTER && lease_is_delivery(d, lease, receipt));
 }
 
 struct lease *delivery_find_lease(struct delivery *d, struct readout *r,
@@ -142,8 +142,10 @@ static bool resolve_settling(struct delivery *d, struct lease *lease,
 {
     enum dead_letter_reason reason =
         resolve->kind == RESOLVE_REJECT ? DEAD_LETTER_REJECTED : DEAD_LETTER_MAX_RETRIES;
-    if (!same_delivery(d, lease, &resolve->receipt))
+    if (!lease_is_delivery(d, lease, &resolve->receipt))
         return answer(resolve, ST_RECEIPT_EXPIRED);
+    if (lease->settlement == SETTLEMENT_TRANSACTION)
+        return answer(resolve, ST_TRANSACTION_IN_PROGRESS);
     if (lease->settlement == SETTLEMENT_NACK)
         return resolve->kind == RESOLVE_NACK ? begin_nack(d, lease, resolve)
                                              : answer(resolve, ST_RECEIPT_EXPIRED);
@@ -200,14 +202,6 @@ bool delivery_resolve_begin(struct delivery *d, struct resolve_request *resolve,
     return answer(resolve, ST_RECEIPT_EXPIRED);
 }
 
-static struct lease *find_settling(const struct delivery *d, const struct delivery_place *place)
-{
-    const struct group_partition *gp = machine_find_place(d->machine, place);
-    struct lease *lease =
-        gp == NULL || gp->readout == NULL ? NULL : readout_find(gp->readout, place->offset);
-    return lease != NULL && lease->state == LEASE_SETTLING ? lease : NULL;
-}
-
 void delivery_resolve_end(struct delivery *d, struct resolve_request *resolve,
                           const struct result *result, int64_t now_us)
 {
@@ -216,7 +210,7 @@ void delivery_resolve_end(struct delivery *d, struct resolve_request *resolve,
     struct released released = {.status = result->status};
     if (result->status == ST_OK)
         released = result->release.released[0];
-    struct lease *lease = find_settling(d, &resolve->entry.place);
+    struct lease *lease = delivery_find_settling(d, &resolve->entry.place);
     if (lease != NULL) {
         struct readout *r = lease->readout;
         delivery_makes_room(d, lease);
@@ -300,7 +294,7 @@ void delivery_dead_letter_end(struct delivery *d, struct dead_letter_job *job,
         d->stats.dead_topic_errors_total++;
     else if (status_http(dead->status) >= 500)
         d->stats.dead_letter_errors_total++;
-    struct lease *lease = find_settling(d, &job->place);
+    struct lease *lease = delivery_find_settling(d, &job->place);
     if (lease != NULL) {
         struct readout *r = lease->readout;
         delivery_makes_room(d, lease);

@@ -36,6 +36,7 @@ void session_free(struct delivery *d, struct session *s)
             dead_letter_begin(d, lease, DEAD_LETTER_MAX_RETRIES, NULL, (struct span){0});
         if (lease->state == LEASE_SETTLING) {
             lease_forget_holder(lease);
+            lease->deadline_us = d->now_us; /* if it is not settled, after all: available at once */
             continue;
         }
         readout_release(lease->readout, &d->leases, lease, true);

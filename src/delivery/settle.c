@@ -25,7 +25,13 @@ static struct group_partition *find_partition(struct lookup *last, uint32_t topi
     return last->gp;
 }
 
-enum verdict { VERDICT_SETTLE, VERDICT_ALREADY, VERDICT_EXPIRED, VERDICT_UNKNOWN };
+enum verdict {
+    VERDICT_SETTLE,
+    VERDICT_ALREADY,
+    VERDICT_EXPIRED,
+    VERDICT_RESERVED,
+    VERDICT_UNKNOWN
+};
 
 /* The table of contract 4.3, column ack. Prepares the lease when the receipt is to settle. */
 static enum verdict judge(struct delivery *d, struct group_partition *gp,
@@ -39,6 +45,9 @@ static enum verdict judge(struct delivery *d, struct group_partition *gp,
     struct lease *lease = delivery_find_lease(d, r, receipt);
     if (lease == NULL)
         return VERDICT_EXPIRED;
+    if (lease->state == LEASE_SETTLING && lease->settlement == SETTLEMENT_TRANSACTION &&
+        lease_is_delivery(d, lease, receipt))
+        return VERDICT_RESERVED;
     if (!lease_may_be_acked(d, lease, receipt))
         return VERDICT_EXPIRED;
     session_touch_holder(d, lease, receipt);
@@ -76,6 +85,8 @@ static void begin_one(struct delivery *d, struct ack_request *ack, uint32_t i, s
         *acked = (struct acked){.status = ST_OK, .already = true, .committed = gp->position};
     } else if (verdict == VERDICT_EXPIRED) {
         acked->status = ST_RECEIPT_EXPIRED;
+    } else if (verdict == VERDICT_RESERVED) {
+        acked->status = ST_TRANSACTION_IN_PROGRESS;
     }
     ack->in_flight[i] = in_flight_of(gp);
 }
@@ -94,6 +105,14 @@ void delivery_ack_begin(struct delivery *d, struct ack_request *ack, int64_t now
     struct lookup last = {.group = machine_group_by_id(d->machine, ack->receipts[0].group_id)};
     for (uint32_t i = 0; i < ack->count; i++)
         begin_one(d, ack, i, &last);
+}
+
+struct lease *delivery_find_settling(const struct delivery *d, const struct delivery_place *place)
+{
+    const struct group_partition *gp = machine_find_place(d->machine, place);
+    struct lease *lease =
+        gp == NULL || gp->readout == NULL ? NULL : readout_find(gp->readout, place->offset);
+    return lease != NULL && lease->state == LEASE_SETTLING ? lease : NULL;
 }
 
 static void end_one(struct delivery *d, struct group_partition *gp, uint64_t offset)

@@ -15,7 +15,8 @@ enum timer_kind {
     TIMER_POLL,
     TIMER_JOIN,
     TIMER_DUE,
-    TIMER_REVOCATION
+    TIMER_REVOCATION,
+    TIMER_TRANSACTION
 };
 
 struct delivery {
@@ -45,10 +46,16 @@ void delivery_makes_room(struct delivery *d, const struct lease *lease);
 uint32_t delivery_count_max(const struct lease *lease);
 int64_t delivery_visibility_us(const struct lease *lease);
 
+/* settle.c: the lease there if commands that settle it are under way; else NULL. */
+struct lease *delivery_find_settling(const struct delivery *d, const struct delivery_place *place);
+
 /* resolve.c */
 
 bool lease_may_be_acked(const struct delivery *d, const struct lease *lease,
                         const struct receipt *receipt);
+/* Is it the receipt of the lease's last delivery? */
+bool lease_is_delivery(const struct delivery *d, const struct lease *lease,
+                       const struct receipt *receipt);
 /* May the receipt still settle it, and nothing does so yet? */
 bool lease_is_open(const struct delivery *d, const struct lease *lease,
                    const struct receipt *receipt);

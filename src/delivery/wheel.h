@@ -45,6 +45,12 @@ struct wheel_node *wheel_pop(struct wheel *w);
 int64_t wheel_next_us(const struct wheel *w);
 void wheel_check(const struct wheel *w);
 
+/* When an armed node is due, as the wheel keeps it: at most WHEEL_LATE_US after what was asked. */
+static inline int64_t wheel_due_us(const struct wheel_node *node)
+{
+    return node->due_tick << WHEEL_TICK_SHIFT;
+}
+
 static inline bool wheel_armed(const struct wheel_node *node)
 {
     return list_linked(&node->link);

@@ -71,9 +71,7 @@ static void advance_to(struct machine *m, struct group_partition *gp, uint64_t o
     EFFECT(m, position_moved, gp);
 }
 
-/* Forward, what is done stays done: the position goes on over messages that were acked before.
- * Back, everything from the offset on is delivered again. */
-static void set_position(struct machine *m, struct group_partition *gp, uint64_t offset)
+void machine_set_position(struct machine *m, struct group_partition *gp, uint64_t offset)
 {
     if (offset < gp->position)
         rewind_to(m, gp, offset);
@@ -81,8 +79,9 @@ static void set_position(struct machine *m, struct group_partition *gp, uint64_t
         advance_to(m, gp, offset);
 }
 
-void apply_offsets_commit(struct machine *m, const struct command_offsets_commit *cmd,
-                          struct arena *arena, struct result *out)
+struct group_partition **machine_find_committed(const struct machine *m,
+                                                const struct command_offsets_commit *cmd,
+                                                struct arena *arena, struct result *out)
 {
     const struct group *g = machine_find_group(m, cmd->group);
     const struct member *member = g == NULL ? NULL : group_find_member(g, cmd->member_id);
@@ -93,17 +92,24 @@ void apply_offsets_commit(struct machine *m, const struct command_offsets_commit
     else if (cmd->generation >= 0 && cmd->generation != (int64_t)g->generation)
         out->status = ST_STALE_GENERATION;
     if (out->status != ST_OK)
-        return;
+        return NULL;
 
     struct group_partition **found =
         arena_array(arena, cmd->entry_count, sizeof(struct group_partition *));
     for (uint32_t i = 0; i < cmd->entry_count; i++) {
         out->status = find_owned(m, g, member, &cmd->entries[i], &found[i]);
         if (out->status != ST_OK)
-            return; /* all or none */
+            return NULL; /* all or none */
     }
-    for (uint32_t i = 0; i < cmd->entry_count; i++)
-        set_position(m, found[i], cmd->entries[i].offset);
+    return found;
+}
+
+void apply_offsets_commit(struct machine *m, const struct command_offsets_commit *cmd,
+                          struct arena *arena, struct result *out)
+{
+    struct group_partition **found = machine_find_committed(m, cmd, arena, out);
+    for (uint32_t i = 0; found != NULL && i < cmd->entry_count; i++)
+        machine_set_position(m, found[i], cmd->entries[i].offset);
 }
 
 /* Where the entry puts the group, within what the log has. */

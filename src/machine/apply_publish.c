@@ -39,6 +39,10 @@ static bool has_room(const struct machine *m, const struct topic *t,
 void apply_publish(struct machine *m, const struct command_publish *cmd, struct arena *arena,
                    struct result *out)
 {
+    bool once = cmd->idempotency_key.size > 0;
+    if (once &&
+        idempotency_find(&m->idempotency, cmd->idempotency_key, m->time_us, arena, &out->publish))
+        return;
     struct topic *t = machine_topic_by_id(m, cmd->topic_id);
     if (t == NULL || t->partition_count != cmd->partition_count) {
         out->status = ST_STALE;
@@ -60,4 +64,6 @@ void apply_publish(struct machine *m, const struct command_publish *cmd, struct 
     t->round_robin = (t->round_robin + cmd->keyless_count) % t->partition_count;
     out->publish =
         (struct result_publish){.placements = placements, .count = done, .time_us = m->time_us};
+    if (once)
+        idempotency_add(&m->idempotency, cmd->idempotency_key, cmd->memo, &out->publish);
 }

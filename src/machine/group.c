@@ -45,6 +45,7 @@ void group_partition_free(struct group_partition *gp)
         gp->next_reader->reader_slot = gp->reader_slot;
     offset_set_fini(&gp->done);
     offset_set_fini(&gp->out);
+    offset_set_fini(&gp->reserved);
     group_partition_clear_retries(gp);
     free(gp);
 }
@@ -159,6 +160,7 @@ struct group_partition *group_need_partition(struct group *g, struct partition *
     gp->partition = p;
     offset_set_init(&gp->done);
     offset_set_init(&gp->out);
+    offset_set_init(&gp->reserved);
     map_init(&gp->retries_by_offset);
     gp->next_reader = p->readers;
     gp->reader_slot = &p->readers;

@@ -63,6 +63,7 @@ struct group_partition {
     uint64_t position;                    /* all below is done or gone */
     struct offset_set done;               /* above the position */
     struct offset_set out;                /* at or above the position */
+    struct offset_set reserved;           /* acked in transactions that are open; not done */
     int64_t out_until_us;                 /* the latest deadline of those; 0: none */
     uint64_t rewound_index;               /* of the last commit that went back; 0: none did */
     struct map retries_by_offset;

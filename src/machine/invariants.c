@@ -24,7 +24,9 @@ static const char *check_exceptions(const struct partition *p)
     }
     due_index_check(&e->due);
     MUST(offset_set_is_empty(&e->lanes[PRIORITY_NORMAL]));
-    MUST(offset_set_count(&e->hidden) == offset_set_count(&e->gone) + due_index_count(&e->due));
+    MUST(offset_set_count(&e->hidden) ==
+         offset_set_count(&e->gone) + due_index_count(&e->due) + offset_set_count(&e->open));
+    MUST(!offset_set_meets(&e->open, &e->gone));
     uint64_t offset = 0;
     for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++) {
         MUST(offset_set_count(&e->lanes[lane]) <= e->counts[lane]);
@@ -40,7 +42,8 @@ static const char *check_exceptions(const struct partition *p)
     for (uint64_t skip = 0; (count = due_index_list(&e->due, skip, 64, pending)) > 0; skip += count)
         for (uint32_t i = 0; i < count; i++)
             MUST(offset_set_has(&e->hidden, pending[i].offset) &&
-                 !offset_set_has(&e->gone, pending[i].offset));
+                 !offset_set_has(&e->gone, pending[i].offset) &&
+                 !offset_set_has(&e->open, pending[i].offset));
     return NULL;
 }
 
@@ -194,6 +197,73 @@ static const char *check_group(const struct machine *m, const struct group *g)
     return check_departed(m, g);
 }
 
+struct open_totals {
+    uint64_t messages; /* of topics that are still there */
+    uint64_t weight;
+    uint32_t count;
+};
+
+static const char *check_transaction(const struct machine *m, const struct transaction *t,
+                                     struct open_totals *totals)
+{
+    MUST(t->producer->open == t && transaction_find(&m->transactions, t->number) == t);
+    MUST(t->number >= 1 && t->number < m->transactions.next_number);
+    MUST(t->began_us <= m->time_us && t->expires_us > t->began_us);
+    for (uint32_t i = 0; i < t->message_count; i++) {
+        const struct transaction_message *message = &t->messages[i];
+        const struct topic *topic = machine_topic_by_id(m, message->topic_id);
+        if (topic == NULL)
+            continue;
+        MUST(message->partition < topic->partition_count);
+        const struct exceptions *e = topic->partitions[message->partition]->exceptions;
+        MUST(e != NULL && offset_set_has(&e->open, message->offset));
+        totals->messages++;
+    }
+    for (uint32_t i = 0; i < t->ack_count; i++) {
+        const struct group_partition *gp = machine_find_place(m, &t->acks[i].place);
+        MUST(gp == NULL || offset_set_has(&gp->reserved, t->acks[i].place.offset));
+        MUST(t->acks[i].index <= m->applied_index);
+    }
+    totals->count++;
+    totals->weight += (uint64_t)t->message_count + t->ack_count + t->offset_count;
+    return NULL;
+}
+
+static uint64_t count_open(const struct machine *m)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < m->topic_count; i++)
+        for (uint32_t p = 0; p < m->topics[i]->partition_count; p++) {
+            const struct exceptions *e = m->topics[i]->partitions[p]->exceptions;
+            count += e == NULL ? 0 : offset_set_count(&e->open);
+        }
+    return count;
+}
+
+static const char *check_transactions(const struct machine *m)
+{
+    struct open_totals totals = {0};
+    const char *broken = NULL;
+    uint32_t producers = 0;
+    for (struct list_node *n = m->transactions.open.next; n != &m->transactions.open && !broken;
+         n = n->next)
+        broken = check_transaction(m, list_entry(n, struct transaction, by_age), &totals);
+    if (broken != NULL)
+        return broken;
+    MUST(totals.count == m->transactions.open_count);
+    MUST(totals.weight == m->transactions.message_total);
+    MUST(totals.messages == count_open(m)); /* each is of one transaction */
+    for (struct list_node *n = m->producers.by_use.next; n != &m->producers.by_use; n = n->next) {
+        const struct producer *p = list_entry(n, struct producer, by_use);
+        MUST(map_find_number(&m->producers.by_id, p->id) == p && p->id < m->producers.next_id);
+        MUST(p->open == NULL || p->transactional_id.size > 0);
+        MUST(p->used_us <= m->time_us);
+        producers++;
+    }
+    MUST(producers == m->producers.count);
+    return NULL;
+}
+
 const char *machine_find_broken(const struct machine *m)
 {
     MUST(m->topic_count <= TOPICS_MAX && m->partition_total <= PARTITIONS_TOTAL_MAX);
@@ -216,7 +286,7 @@ const char *machine_find_broken(const struct machine *m)
     if (broken != NULL)
         return broken;
     MUST(partition_total == m->partition_total);
-    return NULL;
+    return check_transactions(m);
 }
 
 void machine_check(const struct machine *m)

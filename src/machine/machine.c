@@ -13,6 +13,9 @@ struct machine *machine_new(const struct machine_effects *effects)
         m->effects = *effects;
     m->next_topic_id = 1;
     m->next_group_id = 1;
+    producer_book_init(&m->producers);
+    transaction_book_init(&m->transactions);
+    idempotency_book_init(&m->idempotency);
     return m;
 }
 
@@ -25,6 +28,9 @@ void machine_free(struct machine *m)
     for (uint32_t i = 0; i < m->topic_count; i++)
         topic_free(m->topics[i]);
     resolved_book_fini(&m->resolved);
+    transaction_book_fini(&m->transactions, &m->producers);
+    producer_book_fini(&m->producers);
+    idempotency_book_fini(&m->idempotency);
     map_fini(&m->topics_by_name);
     map_fini(&m->topics_by_id);
     map_fini(&m->groups_by_name);
@@ -93,6 +99,13 @@ void machine_each_topic(const struct machine *m, void (*fn)(void *user, struct t
 {
     for (uint32_t i = 0; i < m->topic_count; i++)
         fn(user, m->topics[i]);
+}
+
+void machine_each_transaction(const struct machine *m, void (*fn)(void *user, struct transaction *),
+                              void *user)
+{
+    for (struct list_node *n = m->transactions.open.next; n != &m->transactions.open; n = n->next)
+        fn(user, list_entry(n, struct transaction, by_age));
 }
 
 void machine_each_group(const struct machine *m, void (*fn)(void *user, struct group *), void *user)

@@ -10,8 +10,9 @@
  *   - every subscribed partition of a group with members has exactly one owner, who subscribes to
  * it;
  *   - done sets lie above the position; position itself is never in the set;
- *   - a message is visible, pending or gone; visible ones of a priority other than normal are in
- *     that lane's set and no other; pending ones are in the due index, and in it once;
+ *   - a message is visible, pending, open or gone; visible ones of a priority other than normal are
+ *     in that lane's set and no other; pending ones are in the due index, and in it once; open ones
+ *     are in one open transaction, and in it once;
  *   - ids of topics and groups are unique and below the next id;
  *   - a generation never falls. */
 #ifndef MACHINE_MACHINE_H
@@ -23,6 +24,8 @@
 #include "machine/topic.h"
 #include "std/arena.h"
 #include "std/buf.h"
+
+struct transaction; /* transaction.h */
 
 /* What applying does to the world outside, in order, during machine_apply(). None may call back
  * into the machine's door. Any may be NULL. Pointers are valid during the call only. */
@@ -40,13 +43,18 @@ struct machine_effects {
     void (*group_deleted)(void *user, struct group *group); /* before it is freed */
     /* Its position was set by a commit, possibly back. Acks do not come here. */
     void (*position_moved)(void *user, struct group_partition *gp);
-    /* Pending messages became visible, in the order of their time. */
+    /* Messages became visible: pending ones, in the order of their time, or those of a transaction,
+     * by offset. Those may be none, when all are pending now: what is behind them can be read. */
     void (*became_visible)(void *user, struct partition *partition, const struct due_entry *entries,
                            uint32_t count);
     /* The partition's first pending message, or whether there is one, is not what it was. */
     void (*due_changed)(void *user, struct partition *partition);
     /* A message was cancelled or moved away: it will not be delivered any more. */
     void (*became_gone)(void *user, struct partition *partition, uint64_t offset);
+    /* A transaction has begun; or has ended, with its messages visible or gone and its acks done or
+     * not. It lives till then. */
+    void (*transaction_begun)(void *user, struct transaction *t);
+    void (*transaction_ended)(void *user, const struct transaction *t);
     /* The partition of a group is about to be freed (topic or group deleted). */
     void (*group_partition_gone)(void *user, struct group_partition *gp);
     void *user;
@@ -82,6 +90,10 @@ void machine_each_topic(const struct machine *m, void (*fn)(void *user, struct t
                         void *user);
 void machine_each_group(const struct machine *m, void (*fn)(void *user, struct group *),
                         void *user);
+
+/* Those that are open, the oldest first. */
+void machine_each_transaction(const struct machine *m, void (*fn)(void *user, struct transaction *),
+                              void *user);
 
 /* What became of a delivery that a client ended with nack or reject in the last 10 minutes, so that
  * a repeat of the request gets the same answer. Borrowed; NULL: not known. */

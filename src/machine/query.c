@@ -293,6 +293,12 @@ void machine_query(const struct machine *m, const struct query *q, struct arena 
     case QUERY_OFFSETS:
         query_offsets(m, q, arena, out);
         break;
+    case QUERY_TRANSACTIONS:
+        query_transactions(m, q, arena, out);
+        break;
+    case QUERY_TRANSACTION:
+        query_transaction(m, q, arena, out);
+        break;
     case QUERY_STATS:
         out->stats = (struct stats_info){.topic_count = m->topic_count,
                                          .group_count = m->group_count,

@@ -11,8 +11,9 @@
 
 enum {
     /* Older ones are read, too: 1 had no priorities, delays and deliveries; 2 no cooperative
-     * members, statistics of rebalances, and ordering. */
-    VERSION = 3,
+     * members, statistics of rebalances, and ordering; 3 no producers, transactions and idempotency
+     * keys. */
+    VERSION = 4,
     OWNER_NONE = 0, /* else rank + 1 */
     /* The least that one of them takes, so that a count is never trusted beyond the bytes. */
     PARTITION_SIZE = 4 * 8,
@@ -37,7 +38,8 @@ static void save_exceptions(const struct partition *p, struct buf *out)
         offset_set_save(&e->lanes[lane], out);
     }
     offset_set_save(&e->gone, out);
-    due_index_save(&e->due, out); /* hidden: these, and what is gone */
+    due_index_save(&e->due, out);
+    offset_set_save(&e->open, out); /* hidden: these, the pending ones, and what is gone */
 }
 
 static void save_totals(const struct topic_totals *totals, struct buf *out)
@@ -190,6 +192,8 @@ void machine_save(const struct machine *m, struct buf *out)
     for (uint32_t i = 0; i < m->group_count; i++)
         save_group(m->groups[i], out);
     resolved_book_save(&m->resolved, out);
+    machine_save_transactions(m, out);
+    idempotency_book_save(&m->idempotency, out);
 }
 
 uint64_t machine_digest(const struct machine *m)
@@ -216,6 +220,8 @@ static void load_exceptions(struct partition *p, struct wire_reader *r, uint64_t
     }
     offset_set_load(&e->gone, r, p->next_offset, chunk_budget);
     due_index_load(&e->due, r, p->next_offset);
+    if (r->version > 3)
+        offset_set_load(&e->open, r, p->next_offset, chunk_budget);
     if (!wire_ok(r))
         return;
     offset_set_copy(&e->hidden, &e->gone);
@@ -224,6 +230,9 @@ static void load_exceptions(struct partition *p, struct wire_reader *r, uint64_t
     for (uint64_t skip = 0; (count = due_index_list(&e->due, skip, 64, pending)) > 0; skip += count)
         for (uint32_t i = 0; i < count; i++)
             wire_expect(r, offset_set_add(&e->hidden, pending[i].offset));
+    uint64_t open = 0;
+    for (; offset_set_next(&e->open, open, &open); open++)
+        wire_expect(r, offset_set_add(&e->hidden, open));
     p->topic->pending_count += due_index_count(&e->due);
 }
 
@@ -451,6 +460,10 @@ enum status machine_load(struct machine *m, struct span bytes)
         load_group(m, &r, &chunk_budget);
     if (version > 1 && wire_ok(&r))
         resolved_book_load(&m->resolved, &r, m->time_us);
+    if (version > 3 && wire_ok(&r))
+        machine_load_transactions(m, &r);
+    if (version > 3 && wire_ok(&r))
+        idempotency_book_load(&m->idempotency, &r, m->time_us);
     if (!wire_at_end(&r) || machine_find_broken(m) != NULL)
         return ST_CORRUPT;
     return ST_OK;

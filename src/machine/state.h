@@ -3,8 +3,10 @@
 #ifndef MACHINE_STATE_H
 #define MACHINE_STATE_H
 
+#include "machine/idempotency.h"
 #include "machine/machine.h"
 #include "machine/resolved.h"
+#include "machine/transaction.h"
 #include "std/map.h"
 
 struct machine {
@@ -21,6 +23,9 @@ struct machine {
     uint32_t group_capacity;
     uint64_t partition_total;
     struct resolved_book resolved;
+    struct producer_book producers;
+    struct transaction_book transactions;
+    struct idempotency_book idempotency;
     struct map topics_by_name;
     struct map topics_by_id;
     struct map groups_by_name;
@@ -60,7 +65,15 @@ uint32_t partition_count_delayed(const struct machine *m, struct span batch,
                                  const struct batch_header *header);
 /* Gives the batch its offsets, counts it in, and appends it. */
 uint64_t partition_append(struct machine *m, struct partition *p, struct span batch);
-/* Visible or pending before, gone now: no group waits for it any more. */
+/* The same for a batch of one message, which stays open: hidden until its transaction ends. Gives:
+ * its offset, priority and time in *out. */
+void partition_append_open(struct machine *m, struct partition *p, struct span batch,
+                           struct transaction_message *out);
+/* Open before: visible now, or pending. All of one partition; ascending. */
+void partition_make_visible(struct machine *m, struct partition *p,
+                            const struct transaction_message *messages, uint32_t count,
+                            struct arena *arena);
+/* Visible, pending or open before, gone now: no group waits for it any more. */
 void partition_make_gone(struct machine *m, struct partition *p, uint64_t offset,
                          enum priority priority);
 
@@ -77,6 +90,28 @@ struct group_partition *group_need_partition(struct group *g, struct partition *
 void group_add_departed(struct group *g, struct span member_id, int64_t now_us);
 void group_load_departed(struct group *g, struct span member_id, int64_t time_us); /* as it was */
 void group_partition_free(struct group_partition *gp);
+
+/* apply_producer.c: the producer, whose sign of life this is. NULL with a status. */
+struct producer *machine_use_producer(struct machine *m, const struct producer_ref *ref,
+                                      struct result *out);
+
+/* save_transactions.c: producers and transactions, after topics and groups. */
+void machine_save_transactions(const struct machine *m, struct buf *out);
+void machine_load_transactions(struct machine *m, struct wire_reader *r);
+
+/* apply_transaction.c: ends and frees it. */
+void machine_end_transaction(struct machine *m, struct transaction *t, enum transaction_state state,
+                             struct arena *arena);
+
+/* apply_progress.c */
+
+/* The partitions that a commit of offsets is about, one an entry; NULL with a status. */
+struct group_partition **machine_find_committed(const struct machine *m,
+                                                const struct command_offsets_commit *cmd,
+                                                struct arena *arena, struct result *out);
+/* Forward, what is done stays done: the position goes on over messages that were acked before.
+ * Back, everything from the offset on is delivered again. */
+void machine_set_position(struct machine *m, struct group_partition *gp, uint64_t offset);
 
 /* progress.c */
 
@@ -129,6 +164,12 @@ struct assigned *member_copy_assigned(const struct member *member, struct arena 
 /* query_delayed.c */
 void query_delayed(const struct topic *t, const struct query *q, struct arena *arena,
                    struct query_result *out);
+
+/* query_transactions.c */
+void query_transactions(const struct machine *m, const struct query *q, struct arena *arena,
+                        struct query_result *out);
+void query_transaction(const struct machine *m, const struct query *q, struct arena *arena,
+                       struct query_result *out);
 
 /* invariants.c: NULL, or which invariant does not hold. */
 const char *machine_find_broken(const struct machine *m);

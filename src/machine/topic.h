@@ -1,8 +1,9 @@
 /* Topics and their partitions, as the machine keeps them. Read by delivery; changed by apply only.
  *
- * A message is in one of three conditions. *Visible*: in the lane of its priority. *Pending*: it
- * waits for its time, in `due`. *Gone*: cancelled, or moved out of a dead-letter topic; its offset
- * is a gap. Plain partitions, all normal and visible, keep nothing of it. */
+ * A message is in one of four conditions. *Visible*: in the lane of its priority. *Pending*: it
+ * waits for its time, in `due`. *Open*: its transaction has not ended. *Gone*: cancelled, aborted,
+ * or moved out of a dead-letter topic; its offset is a gap. Plain partitions, all normal and
+ * visible, keep nothing of it. */
 #ifndef MACHINE_TOPIC_H
 #define MACHINE_TOPIC_H
 
@@ -18,9 +19,10 @@
 struct exceptions {
     struct offset_set lanes[PRIORITY_COUNT]; /* visible, by priority; that of normal is empty */
     uint64_t counts[PRIORITY_COUNT]; /* of retained messages, pending ones too; 0 for normal */
-    struct offset_set hidden;        /* pending or gone */
+    struct offset_set hidden;        /* pending, gone or open */
     struct offset_set gone;
-    struct due_index due; /* the pending ones: hidden, not gone */
+    struct due_index due;   /* the pending ones: hidden, not gone */
+    struct offset_set open; /* of transactions that have not ended: hidden, not gone, not pending */
 };
 
 struct partition {
@@ -54,8 +56,11 @@ bool topic_is_dead_letter(const struct topic *t);
 /* "<its name>.dlq", in the arena. */
 struct span topic_dead_letter_name(const struct topic *t, struct arena *arena);
 
-bool partition_is_hidden(const struct partition *p, uint64_t offset); /* pending or gone */
+bool partition_is_hidden(const struct partition *p, uint64_t offset); /* pending, gone or open */
+bool partition_is_pending(const struct partition *p, uint64_t offset);
 bool partition_is_gone(const struct partition *p, uint64_t offset);
+/* Who reads in strict order reads below it: the first open message, or the end of the log. */
+uint64_t partition_stable_end(const struct partition *p);
 /* The first offset >= from that is not gone; may be next_offset or beyond. */
 uint64_t partition_skip_gone(const struct partition *p, uint64_t from);
 /* The first offset >= from that is not hidden, whatever its lane; may be next_offset or beyond. */

@@ -17,21 +17,22 @@
 #include "std/list.h"
 
 enum op_kind {
-    OP_COMMAND,   /* `record` holds an encoded command -> result, after it is durable and applied */
-    OP_QUERY,     /* query -> query_result */
-    OP_SEEK,      /* seek: where messages of a time begin */
-    OP_FETCH,     /* fetch: where to read a partition from an offset, for simple consume */
-    OP_POLL,      /* poll */
-    OP_RELEASE,   /* ack.receipts: leases given back uncounted */
-    OP_ACK,       /* ack */
-    OP_RESOLVE,   /* resolve */
-    OP_JOIN,      /* join */
-    OP_HEARTBEAT, /* heartbeat */
-    OP_DEAD_LETTERS, /* the shard's own: dead_letters, whose command is in `record` */
-    OP_KEYS,         /* likewise: keys */
+    OP_COMMAND, /* `record` holds an encoded command -> result, after it is durable and applied */
+    OP_QUERY,   /* query -> query_result */
+    OP_SEEK,    /* seek: where messages of a time begin */
+    OP_FETCH,   /* fetch: where to read a partition from an offset, for simple consume */
+    OP_POLL,    /* poll */
+    OP_RELEASE, /* ack.receipts: leases given back uncounted */
+    OP_ACK,     /* ack */
+    OP_RESOLVE, /* resolve */
+    OP_TRANSACTION_ACK, /* transaction_ack */
+    OP_JOIN,            /* join */
+    OP_HEARTBEAT,       /* heartbeat */
+    OP_DEAD_LETTERS,    /* the shard's own: dead_letters, whose command is in `record` */
+    OP_KEYS,            /* likewise: keys */
 };
 
-struct hidden_run { /* first <= offset < end: pending or gone */
+struct hidden_run { /* first <= offset < end: not visible */
     uint64_t first;
     uint64_t end;
 };
@@ -96,6 +97,7 @@ struct op {
         struct poll_request poll;
         struct ack_request ack;
         struct resolve_request resolve;
+        struct transaction_ack_request transaction_ack;
         struct join_request join;
         struct heartbeat_request heartbeat;
         struct dead_letter_batch *dead_letters;

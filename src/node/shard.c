@@ -35,7 +35,7 @@ enum status shard_submit(struct shard *s, struct op *op)
     if (atomic_load(&s->draining) && op->kind != OP_QUERY && op->kind != OP_RELEASE)
         return ST_NOT_READY;
     bool writes = op->kind == OP_COMMAND || op->kind == OP_ACK || op->kind == OP_RESOLVE ||
-                  op->kind == OP_JOIN;
+                  op->kind == OP_JOIN || op->kind == OP_TRANSACTION_ACK;
     if (writes && atomic_load(&s->failed))
         return ST_DISK_ERROR;
     return inbox_push(&s->inbox, op) ? ST_OK : ST_BUSY;

@@ -76,8 +76,24 @@ static void effect_due_changed(void *user, struct partition *partition)
 static void effect_became_gone(void *user, struct partition *partition, uint64_t offset)
 {
     struct shard *s = user;
+    if (s->replaying)
+        return;
+    logs_wake(&s->logs, partition); /* an aborted one may have held readers back */
+    delivery_on_became_gone(s->delivery, partition, offset);
+}
+
+static void effect_transaction_begun(void *user, struct transaction *t)
+{
+    struct shard *s = user;
     if (!s->replaying)
-        delivery_on_became_gone(s->delivery, partition, offset);
+        delivery_on_transaction_begun(s->delivery, t);
+}
+
+static void effect_transaction_ended(void *user, const struct transaction *t)
+{
+    struct shard *s = user;
+    if (!s->replaying)
+        delivery_on_transaction_ended(s->delivery, t);
 }
 
 static void effect_group_changed(void *user, struct group *group)
@@ -275,6 +291,8 @@ static void shard_init(struct shard *s, const struct config *config)
     s->machine = machine_new(&(struct machine_effects){
         .topic_created = effect_topic_created,
         .partitions_added = effect_partitions_added,
+        .transaction_begun = effect_transaction_begun,
+        .transaction_ended = effect_transaction_ended,
         .topic_deleted = effect_topic_deleted,
         .append = effect_append,
         .group_changed = effect_group_changed,

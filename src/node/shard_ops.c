@@ -104,20 +104,20 @@ static void waiter_add(struct shard *s, struct op *op, int64_t now_us)
         s->waiters_due_us = f->due_us;
 }
 
-/* What of the partition is not to be shown, from the offset on. */
+/* What of the partition is not to be shown, from the offset on: runs of hidden messages, and all
+ * from the first message of an open transaction on. */
 static void fetch_tell_hidden(struct fetch_request *f, const struct partition *partition,
                               struct arena *arena)
 {
     f->hidden = NULL;
     f->hidden_count = 0;
-    f->hidden_end = partition->next_offset;
-    f->pending =
-        partition_is_hidden(partition, f->offset) && !partition_is_gone(partition, f->offset);
+    f->hidden_end = partition_stable_end(partition);
+    f->pending = partition_is_pending(partition, f->offset);
     if (partition->exceptions == NULL)
         return;
     const struct offset_set *hidden = &partition->exceptions->hidden;
     uint64_t at = f->offset;
-    while (offset_set_next(hidden, at, &at)) {
+    while (offset_set_next(hidden, at, &at) && at < f->hidden_end) {
         if (f->hidden_count == HIDDEN_RUNS_MAX) {
             f->hidden_end = at;
             return;
@@ -127,6 +127,9 @@ static void fetch_tell_hidden(struct fetch_request *f, const struct partition *p
         struct hidden_run *run = &f->hidden[f->hidden_count++];
         run->first = at;
         run->end = offset_set_next_gap(hidden, at);
+        if (run->end >
+            f->hidden_end) /* gone ones before open ones, which are not to be stepped over */
+            run->end = f->hidden_end;
         at = run->end;
     }
 }
@@ -154,7 +157,7 @@ static bool fetch_answer(struct shard *s, struct fetch_request *f, struct arena 
         return true;
     }
     uint64_t from = f->offset < f->start_offset ? f->start_offset : f->offset;
-    bool found = partition_skip_hidden(partition, from) < partition->next_offset;
+    bool found = partition_skip_hidden(partition, from) < partition_stable_end(partition);
     if (!found && f->wait_us > 0 && f->offset <= partition->next_offset) {
         log_range_release(&f->range);
         return false;
@@ -231,6 +234,19 @@ static void dispatch_ack(struct shard *s, struct op *op, int64_t now_us)
     shard_enqueue(s, op, NULL);
 }
 
+static void dispatch_transaction_ack(struct shard *s, struct op *op, int64_t now_us)
+{
+    op->transaction_ack.arena = &op->arena;
+    if (delivery_transaction_ack_begin(s->delivery, &op->transaction_ack, now_us)) {
+        shard_finish(s, op);
+        return;
+    }
+    buf_init(&op->record, JOURNAL_RECORD_SIZE_MAX);
+    command_encode(&op->transaction_ack.command, &op->record);
+    CHECK(!op->record.overflowed);
+    shard_enqueue(s, op, NULL);
+}
+
 static void resolve_done(struct resolve_request *resolve)
 {
     struct op *op = OP_OF(resolve, resolve);
@@ -288,6 +304,9 @@ void shard_dispatch(struct shard *s, struct op *op, int64_t now_us)
         break;
     case OP_ACK:
         dispatch_ack(s, op, now_us);
+        break;
+    case OP_TRANSACTION_ACK:
+        dispatch_transaction_ack(s, op, now_us);
         break;
     case OP_RESOLVE:
         dispatch_resolve(s, op, now_us);
@@ -354,6 +373,8 @@ enum status shard_apply(struct shard *s, uint64_t index, struct span record, str
         delivery_resolve_end(s->delivery, &op->resolve, &result, now_us);
     } else if (op->kind == OP_DEAD_LETTERS) {
         shard_dead_letters_applied(s, op, &result, now_us);
+    } else if (op->kind == OP_TRANSACTION_ACK) {
+        delivery_transaction_ack_end(s->delivery, &op->transaction_ack, &result, now_us);
     } else if (op->kind == OP_ACK) {
         delivery_ack_end(s->delivery, &op->ack, &result, now_us);
     } else {
@@ -361,6 +382,9 @@ enum status shard_apply(struct shard *s, uint64_t index, struct span record, str
         if (cmd.type == COMMAND_OFFSETS_COMMIT && result.status == ST_OK)
             delivery_touch(s->delivery, cmd.offsets_commit.group, cmd.offsets_commit.member_id,
                            now_us);
+        else if (cmd.type == COMMAND_TRANSACTION_OFFSETS && result.status == ST_OK)
+            delivery_touch(s->delivery, cmd.transaction_offsets.commit.group,
+                           cmd.transaction_offsets.commit.member_id, now_us);
         else if (cmd.type == COMMAND_GROUP_REVOKE && result.status == ST_OK)
             delivery_touch(s->delivery, cmd.group_revoke.group, cmd.group_revoke.member_id, now_us);
     }

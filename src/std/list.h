@@ -54,10 +54,13 @@ static inline void list_remove(struct list_node *node)
 /* The first node, off the list; NULL if there is none. */
 static inline struct list_node *list_pop(struct list_node *head)
 {
-    if (list_empty(head))
-        return NULL;
     struct list_node *first = head->next;
-    list_remove(first);
+    if (first == head)
+        return NULL;
+    head->next = first->next;
+    first->next->prev = head;
+    first->prev = NULL;
+    first->next = NULL;
     return first;
 }
 

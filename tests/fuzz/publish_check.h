@@ -290,6 +290,65 @@ static inline bool publish_naive_accepts(const json_t *body, uint32_t partitions
     return true;
 }
 
+/* The other members of a body that is one message, which are skipped here. */
+static inline void publish_skip_member(void *user, struct json_string name, struct json_scan *scan)
+{
+    (void)name;
+    if (++*(unsigned *)user % 2 == 0)
+        CHECK(json_scan_skip(scan, NULL) || json_scan_failed(scan));
+}
+
+static inline void publish_check_batch(struct span bytes, uint32_t target,
+                                       const struct publish_naive *n, uint32_t partitions)
+{
+    struct batch_header header;
+    struct publish_found found = {.target = target};
+    size_t at = 0;
+    uint32_t keyless = 0;
+    CHECK(batch_check(bytes, &header) == ST_OK && header.count == 1 && header.size == bytes.size);
+    CHECK(batch_next(bytes, &at, &found.record));
+    CHECK(target == publish_naive_target(n, partitions, &keyless));
+    publish_check_found(&found, n);
+}
+
+/* The body as one message. */
+static inline void publish_check_one(struct publish_builder *b, struct span body,
+                                     const json_t *naive, uint32_t partitions)
+{
+    struct arena arena;
+    struct buf batch;
+    unsigned calls = 0;
+    const struct publish_members others = {publish_skip_member, &calls};
+    const struct publish_target target = {.topic_id = PUBLISH_CHECK_TOPIC_ID,
+                                          .partition_count = partitions,
+                                          .delayed_room = UINT64_MAX};
+    const char *detail = NULL;
+    arena_init(&arena);
+    buf_init(&batch, BATCH_SIZE_MAX);
+    enum status st =
+        publish_reader_read_one(&b->reader, body, PUBLISH_CHECK_NOW_US, &others, &arena, &detail);
+    CHECK(st == ST_OK || (st == ST_INVALID_JSON && detail != NULL));
+    struct publish_message *m = b->reader.messages;
+    uint32_t to = 0;
+    if (st == ST_OK && m->error == NULL) {
+        struct publish_plan plan;
+        publish_builder_build_one(b, &target, &arena, &batch, &to, &plan);
+        CHECK((plan.stored_count == 1) == (batch.size > 0) &&
+              (m->error == NULL) == (batch.size > 0));
+    }
+    if (naive != NULL && (detail == NULL || strstr(detail, "nested too deep") == NULL)) {
+        const struct publish_naive n = publish_naive_read(naive, partitions);
+        CHECK(n.wrong == (st != ST_OK));
+        CHECK(st != ST_OK || n.fault == (m->error != NULL));
+        CHECK(st != ST_OK || n.value == NULL || m->value_size == json_string_length(n.value) ||
+              m->error != NULL);
+        if (batch.size > 0)
+            publish_check_batch(buf_span(&batch), to, &n, partitions);
+    }
+    buf_fini(&batch);
+    arena_fini(&arena);
+}
+
 static inline void publish_check_body(struct publish_builder *b, struct span body,
                                       uint32_t partitions)
 {
@@ -324,6 +383,7 @@ static inline void publish_check_body(struct publish_builder *b, struct span bod
         if (st == ST_OK)
             publish_check_messages(json_object_get(naive, "messages"), &plan, &decoded, partitions);
     }
+    publish_check_one(b, body, memchr(body.data, 0, body.size) == NULL ? naive : NULL, partitions);
     json_decref(naive);
     publish_decoded_fini(&decoded);
     buf_fini(&record);

@@ -1,7 +1,7 @@
 /* Random joins, leaves, hand-overs, polls, acks, nacks, rejects, extensions, commits, resets,
- * publishes, cancellations, replays, deletions, new partitions, restarts and time steps over a
- * machine and its delivery, against a naive picture of them (picture.h). Commands are applied late
- * and in order, as behind a journal.
+ * transactions, publishes, cancellations, replays, deletions, new partitions, restarts and time
+ * steps over a machine and its delivery, against a naive picture of them (picture.h). Commands are
+ * applied late and in order, as behind a journal.
  *
  * After every step: machine_check(), delivery_check(), and every answer, every parked poll, every
  * command that delivery asked for and every number that can be asked is what the picture says. At
@@ -38,14 +38,14 @@ static void pick_and_run(struct picture *p)
         void (*run)(struct picture *p);
         unsigned weight;
     } steps[] = {
-        {step_publish_messages, 13}, {step_cancel, 2},      {step_replay_dead, 3},
-        {step_create_topic, 6},      {step_join_group, 8},  {step_leave_group, 2},
-        {step_heartbeat, 6},         {step_poll, 22},       {step_ack_receipts, 12},
-        {step_resolve, 12},          {step_give_back, 2},   {step_commit_offset, 3},
-        {step_dead_letters, 5},      {step_revoke_some, 2}, {step_add_partition, 1},
-        {step_reset_offsets, 1},
+        {step_publish_messages, 13}, {step_cancel, 2},       {step_replay_dead, 3},
+        {step_create_topic, 6},      {step_join_group, 8},   {step_leave_group, 2},
+        {step_heartbeat, 6},         {step_poll, 22},        {step_ack_receipts, 12},
+        {step_resolve, 12},          {step_give_back, 2},    {step_commit_offset, 3},
+        {step_dead_letters, 5},      {step_revoke_some, 2},  {step_add_partition, 1},
+        {step_reset_offsets, 1},     {step_transaction, 25},
     };
-    uint64_t dice = roll(p, 100);
+    uint64_t dice = roll(p, 125);
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         if (dice < steps[i].weight) {
             steps[i].run(p);

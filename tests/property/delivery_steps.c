@@ -31,8 +31,8 @@ static struct model_record random_record(struct picture *p)
     return record;
 }
 
-static void put_messages(struct picture *p, uint32_t count, struct buf *out,
-                         struct model_sent *sent)
+void picture_put_messages(struct picture *p, uint32_t count, struct buf *out,
+                          struct model_sent *sent)
 {
     struct batch_builder builder;
     batch_begin(&builder, out);
@@ -69,7 +69,7 @@ void step_publish_messages(struct picture *p)
         wire_put_u32(&entries, sent->target);
         size_t size_at = entries.size;
         wire_put_u32(&entries, 0);
-        put_messages(p, 1 + (uint32_t)roll(p, MODEL_BATCH), &entries, sent);
+        picture_put_messages(p, 1 + (uint32_t)roll(p, MODEL_BATCH), &entries, sent);
         memcpy(entries.data + size_at, &sent->size, sizeof sent->size);
         u->count += sent->count;
     }
@@ -117,7 +117,7 @@ void step_replay_dead(struct picture *p)
     struct buf batches;
     buf_init(&batches, BATCH_SIZE_MAX);
     for (uint32_t i = 0; i < cmd.replay.entry_count; i++) {
-        put_messages(p, 1, &batches, &u->sent[i]);
+        picture_put_messages(p, 1, &batches, &u->sent[i]);
         ends[i] = batches.size;
         entries[i] = (struct replay_entry){.offset = one_in(p, 3) ? roll(p, next) : i % next,
                                            .hash = (uint32_t)roll(p, UINT32_MAX)};
@@ -315,8 +315,7 @@ void step_poll(struct picture *p)
               one_in(p, 2) ? 0 : (int64_t)roll(p, 40 * WORLD_SECOND));
 }
 
-/* One of the last ones, mostly. False: there is none. */
-static bool pick_receipt(struct picture *p, struct receipt *out)
+bool picture_pick_receipt(struct picture *p, struct receipt *out)
 {
     uint64_t count = p->receipt_count < RECEIPTS_MAX ? p->receipt_count : RECEIPTS_MAX;
     if (count == 0)
@@ -332,6 +331,7 @@ void ack_with(struct picture *p, const struct receipt *receipts, uint32_t count)
                                            [VERDICT_MISSING] = ST_MESSAGE_NOT_FOUND,
                                            [VERDICT_ALREADY] = ST_OK,
                                            [VERDICT_EXPIRED] = ST_RECEIPT_EXPIRED,
+                                           [VERDICT_RESERVED] = ST_TRANSACTION_IN_PROGRESS,
                                            [VERDICT_COMMAND] = ST_OK};
     struct request *request = picture_request(p, REQUEST_ACK, 0, 0);
     enum verdict verdicts[RECEIPTS_PER_ACK];
@@ -371,7 +371,7 @@ void step_ack_receipts(struct picture *p)
 {
     struct receipt receipts[RECEIPTS_PER_ACK];
     uint32_t wanted = 1 + (uint32_t)roll(p, RECEIPTS_PER_ACK), count = 0;
-    for (uint32_t i = 0; i < wanted && pick_receipt(p, &receipts[count]); i++)
+    for (uint32_t i = 0; i < wanted && picture_pick_receipt(p, &receipts[count]); i++)
         if (count == 0 || receipts[count].group_id == receipts[0].group_id || one_in(p, 20))
             count++;
     if (count > 0)
@@ -395,7 +395,7 @@ void step_resolve(struct picture *p)
 {
     static const char *const reasons[] = {"", "", "no", "too late"};
     struct receipt receipt;
-    if (!pick_receipt(p, &receipt))
+    if (!picture_pick_receipt(p, &receipt))
         return;
     uint64_t dice = roll(p, 10);
     struct request *request = picture_request(p, REQUEST_RESOLVE, 0, 0);
@@ -436,7 +436,7 @@ void step_give_back(struct picture *p)
 {
     struct receipt receipts[3];
     uint32_t count = 0;
-    while (count < 1 + roll(p, 3) && count < 3 && pick_receipt(p, &receipts[count])) {
+    while (count < 1 + roll(p, 3) && count < 3 && picture_pick_receipt(p, &receipts[count])) {
         picture_release(p, &receipts[count]);
         count++;
     }
@@ -447,16 +447,17 @@ void step_give_back(struct picture *p)
     picture_check_parked(p);
 }
 
-void step_commit_offset(struct picture *p)
+bool picture_pick_commit(struct picture *p, struct offset_entry *entries,
+                         struct command_offsets_commit *out)
 {
     uint32_t group = (uint32_t)roll(p, PICTURE_GROUPS), number = picture_pick_member(p, group);
-    struct offset_entry entries[2];
-    struct command cmd = {.type = COMMAND_OFFSETS_COMMIT};
-    cmd.offsets_commit.group = span_text(model_group_name(group));
-    cmd.offsets_commit.member_id = picture_id_of(p, number);
-    cmd.offsets_commit.generation = one_in(p, 4) ? picture_pick_generation(p, group) : -1;
-    cmd.offsets_commit.entries = entries;
-    for (uint32_t tries = 0; tries < 20 && cmd.offsets_commit.entry_count < 2; tries++) {
+    *out = (struct command_offsets_commit){
+        .group = span_text(model_group_name(group)),
+        .member_id = picture_id_of(p, number),
+        .generation = one_in(p, 4) ? picture_pick_generation(p, group) : -1,
+        .entries = entries,
+    };
+    for (uint32_t tries = 0; tries < 20 && out->entry_count < COMMITTED_MAX; tries++) {
         uint32_t topic = (uint32_t)roll(p, PICTURE_NAMES) + (one_in(p, 4) ? MODEL_NAMES : 0);
         uint32_t partition = (uint32_t)roll(p, PICTURE_PARTITIONS);
         const struct model_progress *progress = &p->model.groups[group].progress[topic][partition];
@@ -471,10 +472,17 @@ void step_commit_offset(struct picture *p)
         if (one_in(p, 3) && progress->position > 0)
             offset =
                 progress->position - 1 - roll(p, progress->position < 5 ? progress->position : 5);
-        entries[cmd.offsets_commit.entry_count++] = (struct offset_entry){
+        entries[out->entry_count++] = (struct offset_entry){
             .topic = span_text(model_topic_name(topic)), .partition = partition, .offset = offset};
     }
-    if (cmd.offsets_commit.entry_count > 0)
+    return out->entry_count > 0;
+}
+
+void step_commit_offset(struct picture *p)
+{
+    struct offset_entry entries[COMMITTED_MAX];
+    struct command cmd = {.type = COMMAND_OFFSETS_COMMIT};
+    if (picture_pick_commit(p, entries, &cmd.offsets_commit))
         world_submit(&p->world, &cmd);
 }
 

@@ -24,7 +24,20 @@ void step_revoke_some(struct picture *p);
 void step_add_partition(struct picture *p);
 void step_reset_offsets(struct picture *p);
 
+/* delivery_transactions.c */
+void step_transaction(struct picture *p);
+
+enum { COMMITTED_MAX = 2 };
+
 /* What they are made of. */
+/* One of the last ones, mostly. False: there is none. */
+bool picture_pick_receipt(struct picture *p, struct receipt *out);
+/* Appends a batch with random records. */
+void picture_put_messages(struct picture *p, uint32_t count, struct buf *out,
+                          struct model_sent *sent);
+/* Positions that a member may commit, mostly. False: none was found. */
+bool picture_pick_commit(struct picture *p, struct offset_entry *entries,
+                         struct command_offsets_commit *out);
 uint32_t picture_pick_member(struct picture *p, uint32_t group); /* mostly one that is there */
 int64_t picture_pick_generation(struct picture *p, uint32_t group);
 struct span picture_id_of(struct picture *p,

@@ -10,10 +10,20 @@ void property_machine_commands(uint64_t seed);
 
 enum { STEPS = 1000 };
 #define JOURNAL_SIZE_MAX (64UL * 1024 * 1024)
+#define PAUSE_US         (2ULL * 3600 * 1000000)      /* ended transactions are forgotten */
+#define LONG_PAUSE_US    (9ULL * 24 * 3600 * 1000000) /* producers are */
 
 static struct seen_append seen_at(const struct partition *p, uint64_t offset)
 {
     return (struct seen_append){p->topic->id, p->index, offset};
+}
+
+/* Who reads in strict order looks again. */
+static void note_news(struct machine_world *w, const struct partition *p)
+{
+    int topic = model_topic_by_id(w->model, p->topic->id);
+    if (topic != MODEL_NOBODY) /* else it is new with this command */
+        w->seen.moving[topic][p->index] = true;
 }
 
 static void on_append(void *user, struct partition *p, uint64_t base_offset, int64_t time_us,
@@ -26,6 +36,7 @@ static void on_append(void *user, struct partition *p, uint64_t base_offset, int
     CHECK(time_us == w->model->now_us);
     CHECK(w->seen.appended_count < MODEL_ENTRIES);
     w->seen.appended[w->seen.appended_count++] = seen_at(p, base_offset);
+    note_news(w, p);
 }
 
 static void on_became_visible(void *user, struct partition *p, const struct due_entry *entries,
@@ -33,6 +44,7 @@ static void on_became_visible(void *user, struct partition *p, const struct due_
 {
     struct machine_world *w = user;
     CHECK(w->seen.visible_count + count <= VISIBLE_MAX);
+    note_news(w, p);
     for (uint32_t i = 0; i < count; i++) {
         CHECK(!partition_is_hidden(p, entries[i].offset));
         w->seen.visible[w->seen.visible_count++] = entries[i];
@@ -50,7 +62,8 @@ static void on_became_gone(void *user, struct partition *p, uint64_t offset)
 {
     struct machine_world *w = user;
     CHECK(partition_is_gone(p, offset));
-    CHECK(w->seen.gone_count < MODEL_ENTRIES);
+    note_news(w, p);
+    CHECK(w->seen.gone_count < MODEL_GONE);
     w->seen.gone[w->seen.gone_count++] = seen_at(p, offset);
 }
 
@@ -83,6 +96,20 @@ static void on_partitions_added(void *user, const struct topic *topic, uint32_t 
     w->seen.partitions_added += topic->partition_count - first;
 }
 
+static void on_transaction_begun(void *user, struct transaction *t)
+{
+    struct machine_world *w = user;
+    CHECK(t != NULL);
+    w->seen.begun++;
+}
+
+static void on_transaction_ended(void *user, const struct transaction *t)
+{
+    struct machine_world *w = user;
+    CHECK(t != NULL);
+    w->seen.ended++;
+}
+
 static void on_group_changed(void *user, struct group *g)
 {
     struct machine_world *w = user;
@@ -103,6 +130,8 @@ static struct machine *new_machine(struct machine_world *w)
                                       .became_visible = on_became_visible,
                                       .due_changed = on_due_changed,
                                       .became_gone = on_became_gone,
+                                      .transaction_begun = on_transaction_begun,
+                                      .transaction_ended = on_transaction_ended,
                                       .user = w};
     return machine_new(&effects);
 }
@@ -114,15 +143,30 @@ static int64_t first_due(const struct model *m, uint32_t topic, uint32_t partiti
     return first == NULL ? 0 : first->due_us;
 }
 
+/* Up to where readers in strict order get: the first open message, or the end. */
+static uint64_t stable_end(const struct model *m, uint32_t topic, uint32_t partition)
+{
+    const struct model_partition *p = &m->topics[topic].partitions[partition];
+    uint64_t end = 0;
+    while (end < p->next && p->messages[end].open == 0)
+        end++;
+    return end;
+}
+
 void machine_world_apply(struct machine_world *w, struct command *cmd, struct result *out)
 {
     struct model *m = w->model;
     uint64_t most_us = one_in(w, 50) ? 400000000 : one_in(w, 3) ? 2 : 1000;
+    if (one_in(w, 500))
+        most_us = one_in(w, 2) ? PAUSE_US : LONG_PAUSE_US;
     m->now_us += (int64_t)below(w, most_us);
     memset(&m->effects, 0, sizeof m->effects);
-    for (uint32_t t = 0; t < MODEL_TOPICS; t++)
-        for (uint32_t p = 0; p < MODEL_PARTITIONS; p++)
+    for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
+        for (uint32_t p = 0; p < MODEL_PARTITIONS; p++) {
             w->first_due[t][p] = m->topics[t].alive ? first_due(m, t, p) : 0;
+            w->stable_end[t][p] = m->topics[t].alive ? stable_end(m, t, p) : UINT64_MAX;
+        }
+    }
     size_t start = w->journal.size;
     command_encode(cmd, &w->journal);
     CHECK(!w->journal.overflowed);
@@ -159,6 +203,7 @@ static void compare_effects(const struct machine_world *w)
         CHECK(seen->visible[i].priority == model_message_at(m, e->visible[i])->priority);
     }
     CHECK(seen->positions_moved == e->moved_count);
+    CHECK(seen->begun == e->begun && seen->ended == e->ended);
     for (uint32_t g = 0; g < MODEL_GROUPS; g++)
         CHECK(seen->groups_changed[g] == e->groups_changed[g]);
     for (uint32_t t = 0; t < MODEL_TOPICS; t++) {
@@ -167,6 +212,7 @@ static void compare_effects(const struct machine_world *w)
             for (uint32_t i = 0; i < seen->changed_count; i++)
                 told |= is_at(m, (struct model_place){t, p, 0}, &seen->changed[i]);
             CHECK(told);
+            CHECK(seen->moving[t][p] || stable_end(m, t, p) <= w->stable_end[t][p]);
         }
     }
 }
@@ -177,14 +223,34 @@ static void step(struct machine_world *w)
         void (*run)(struct machine_world *w);
         unsigned weight;
     } steps[] = {
-        {step_publish, 19},     {step_ack, 12},           {step_commit, 7},
-        {step_join, 9},         {step_leave, 5},          {step_topic_create, 4},
-        {step_topic_delete, 2}, {step_group_delete, 1},   {step_lease, 8},
-        {step_release, 8},      {step_dead_letter, 5},    {step_delay_due, 5},
-        {step_delay_cancel, 3}, {step_replay, 3},         {step_add_partitions, 2},
-        {step_revoke, 4},       {step_revoke_expired, 1}, {step_reset, 2},
+        {step_publish, 19},
+        {step_ack, 12},
+        {step_commit, 7},
+        {step_join, 9},
+        {step_leave, 5},
+        {step_topic_create, 4},
+        {step_topic_delete, 2},
+        {step_group_delete, 1},
+        {step_lease, 8},
+        {step_release, 8},
+        {step_dead_letter, 5},
+        {step_delay_due, 5},
+        {step_delay_cancel, 3},
+        {step_replay, 3},
+        {step_add_partitions, 2},
+        {step_revoke, 4},
+        {step_revoke_expired, 1},
+        {step_reset, 2},
+        {step_producer_init, 3},
+        {step_producer_heartbeat, 1},
+        {step_begin, 9},
+        {step_send, 18},
+        {step_transaction_ack, 9},
+        {step_transaction_offsets, 3},
+        {step_end, 6},
+        {step_expire, 1},
     };
-    uint64_t dice = below(w, 100);
+    uint64_t dice = below(w, 150);
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         if (dice < steps[i].weight) {
             steps[i].run(w);

@@ -13,7 +13,7 @@ static uint64_t pick_offset(struct machine_world *w, uint32_t group, uint32_t to
     return position + below(w, 6);
 }
 
-static struct delivery_place pick_place(struct machine_world *w)
+struct delivery_place pick_place(struct machine_world *w)
 {
     uint32_t group = (uint32_t)below(w, MODEL_GROUPS), topic = (uint32_t)below(w, MODEL_TOPICS);
     uint32_t partition = (uint32_t)below(w, MODEL_PARTITIONS);
@@ -51,19 +51,19 @@ void step_ack(struct machine_world *w)
     model_ack(w->model, &cmd.ack, &result);
 }
 
-void step_commit(struct machine_world *w)
+bool pick_commit(struct machine_world *w, struct offset_entry *entries,
+                 struct command_offsets_commit *out, uint32_t *out_group)
 {
     uint32_t group = (uint32_t)below(w, MODEL_GROUPS);
     const struct model_group *g = &w->model->groups[group];
     uint32_t number = pick_member(w, group);
-    struct offset_entry entries[ACKS_MAX];
-    struct command cmd = {.type = COMMAND_OFFSETS_COMMIT};
-    cmd.offsets_commit.group = span_text(model_group_name(group));
-    cmd.offsets_commit.member_id = member_id(w, number);
-    cmd.offsets_commit.generation = one_in(w, 2) ? -1 : (int64_t)g->generation - one_in(w, 9);
-    if (cmd.offsets_commit.generation < -1)
-        cmd.offsets_commit.generation = -1;
-    cmd.offsets_commit.entries = entries;
+    *out_group = group;
+    out->group = span_text(model_group_name(group));
+    out->member_id = member_id(w, number);
+    out->generation = one_in(w, 2) ? -1 : (int64_t)g->generation - one_in(w, 9);
+    if (out->generation < -1)
+        out->generation = -1;
+    out->entries = entries;
     uint32_t wanted = (uint32_t)below(w, 3) + 1, count = 0;
     for (uint32_t tries = 0; tries < 60 && count < wanted; tries++) {
         uint32_t topic = (uint32_t)below(w, MODEL_TOPICS);
@@ -80,9 +80,17 @@ void step_commit(struct machine_world *w)
             .offset = one_in(w, 50) ? OFFSET_MAX - below(w, 3) : offset,
         };
     }
-    if (count == 0)
+    out->entry_count = count;
+    return count > 0;
+}
+
+void step_commit(struct machine_world *w)
+{
+    struct offset_entry entries[ACKS_MAX];
+    struct command cmd = {.type = COMMAND_OFFSETS_COMMIT};
+    uint32_t group = 0;
+    if (!pick_commit(w, entries, &cmd.offsets_commit, &group))
         return;
-    cmd.offsets_commit.entry_count = count;
     struct result result;
     machine_world_apply(w, &cmd, &result);
     model_commit(w->model, group, &cmd.offsets_commit, &result);

@@ -4,7 +4,7 @@
 #include "std/check.h"
 #include "tests/property/machine_world.h"
 
-enum { ID_SIZE = 16 };
+enum { ID_SIZE = 16, IDEMPOTENCY_KEYS = 12 };
 
 void step_topic_create(struct machine_world *w)
 {
@@ -114,6 +114,11 @@ void step_publish(struct machine_world *w)
         memcpy(w->entries.data + size_at, &sent[i].size, sizeof sent[i].size);
     }
     cmd.publish.entries = buf_span(&w->entries);
+    uint8_t key[CONTENT_SIZE] = {(uint8_t)below(w, IDEMPOTENCY_KEYS)};
+    if (one_in(w, 3)) {
+        cmd.publish.idempotency_key = span_of(key, sizeof key);
+        cmd.publish.memo = span_text(one_in(w, 3) ? "" : one_in(w, 2) ? "memo" : "other");
+    }
     int named = model_topic_by_id(w->model, cmd.publish.topic_id);
     if (named != MODEL_NOBODY && !has_space(w, (uint32_t)named))
         return; /* the model is full */

@@ -9,8 +9,8 @@
 enum {
     JOINERS_MAX = 3,
     ACKS_MAX = 8,
-    VISIBLE_MAX = 256,
-    CHANGED_MAX = 16,
+    VISIBLE_MAX = MODEL_PARTITIONS * MODEL_OFFSETS,
+    CHANGED_MAX = MODEL_TOPICS * MODEL_PARTITIONS,
     REVOKED_MAX = 12,
     RESETS_MAX = 3,
     LEASE_IDS = 300, /* few, so that they meet again */
@@ -23,11 +23,13 @@ struct seen_append { /* as the effect reported it */
 };
 
 struct seen { /* effects of the last command */
-    struct seen_append appended[MODEL_ENTRIES], gone[MODEL_ENTRIES];
+    struct seen_append appended[MODEL_ENTRIES], gone[MODEL_GONE];
     struct due_entry visible[VISIBLE_MAX];
-    struct seen_append changed[CHANGED_MAX]; /* whose first pending message may have changed */
+    bool moving[MODEL_TOPICS][MODEL_PARTITIONS]; /* readers in strict order were told of news */
+    struct seen_append changed[CHANGED_MAX];     /* whose first pending message may have changed */
     uint32_t appended_count, gone_count, visible_count, changed_count;
     uint32_t members_gone, partitions_gone, positions_moved, partitions_added;
+    uint32_t begun, ended; /* transactions */
     bool groups_changed[MODEL_GROUPS];
 };
 
@@ -40,7 +42,8 @@ struct machine_world {
     struct arena arena;
     uint64_t index;
     uint32_t next_member;
-    bool cooperative;                                  /* of this round: most members are */
+    bool cooperative;                                    /* of this round: most members are */
+    uint64_t stable_end[MODEL_TOPICS][MODEL_PARTITIONS]; /* before the command, as the next */
     int64_t first_due[MODEL_TOPICS][MODEL_PARTITIONS]; /* before the command; 0: nothing pending */
     struct seen seen;
 };
@@ -80,6 +83,12 @@ void step_revoke_expired(struct machine_world *w);
 void step_reset(struct machine_world *w);
 
 /* machine_deliveries.c */
+
+/* A message near the position of a group that reads it, if there is one. */
+struct delivery_place pick_place(struct machine_world *w);
+/* Positions that a member may commit, mostly. False: none was found. */
+bool pick_commit(struct machine_world *w, struct offset_entry *entries,
+                 struct command_offsets_commit *out, uint32_t *out_group);
 void step_ack(struct machine_world *w);
 void step_commit(struct machine_world *w);
 void step_lease(struct machine_world *w);
@@ -88,5 +97,15 @@ void step_dead_letter(struct machine_world *w);
 void step_delay_due(struct machine_world *w);
 void step_delay_cancel(struct machine_world *w);
 void step_replay(struct machine_world *w);
+
+/* machine_transactions.c */
+void step_producer_init(struct machine_world *w);
+void step_producer_heartbeat(struct machine_world *w);
+void step_begin(struct machine_world *w);
+void step_send(struct machine_world *w);
+void step_transaction_ack(struct machine_world *w);
+void step_transaction_offsets(struct machine_world *w);
+void step_end(struct machine_world *w);
+void step_expire(struct machine_world *w);
 
 #endif

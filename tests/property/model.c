@@ -93,7 +93,7 @@ bool model_is_done(const struct model *m, uint32_t group, struct model_place pla
 bool model_is_visible(const struct model *m, struct model_place place)
 {
     const struct model_message *message = model_message_at(m, place);
-    return !message->pending && !message->gone;
+    return !message->pending && !message->gone && message->open == 0;
 }
 
 const struct model_message *model_first_pending(const struct model *m, uint32_t topic,
@@ -111,7 +111,7 @@ const struct model_message *model_first_pending(const struct model *m, uint32_t 
     return first;
 }
 
-static uint64_t count_pending(const struct model_topic *t)
+uint64_t model_count_pending(const struct model_topic *t)
 {
     uint64_t count = 0;
     for (uint32_t p = 0; p < t->partition_count; p++)
@@ -203,8 +203,7 @@ void model_add_partitions(struct model *m, uint32_t topic,
     }
 }
 
-/* When the record is due; 0: it is visible at once. */
-static int64_t due_of(const struct model *m, const struct model_record *record)
+int64_t model_due_of(const struct model *m, const struct model_record *record)
 {
     int64_t due_us = record->deliver_at_us;
     if (record->delay_us > 0)
@@ -215,21 +214,26 @@ static int64_t due_of(const struct model *m, const struct model_record *record)
     return due_us > m->now_us ? due_us : 0;
 }
 
+void model_make_pending(struct model *m, struct model_place place, int64_t due_us)
+{
+    struct model_topic *t = &m->topics[place.topic];
+    t->partitions[place.partition].messages[place.offset].pending = true;
+    t->totals.scheduled++;
+    t->totals.scheduled_delay_us += (uint64_t)(due_us - m->now_us);
+}
+
 uint64_t model_append(struct model *m, uint32_t topic, uint32_t partition,
                       const struct model_sent *sent)
 {
-    struct model_topic *t = &m->topics[topic];
-    struct model_partition *p = &t->partitions[partition];
+    struct model_partition *p = &m->topics[topic].partitions[partition];
     uint64_t base = p->next;
     CHECK(base + sent->count <= MODEL_OFFSETS);
     for (uint32_t i = 0; i < sent->count; i++) {
-        int64_t due_us = due_of(m, &sent->records[i]);
-        p->messages[p->next++] = (struct model_message){
-            .priority = sent->records[i].priority, .due_us = due_us, .pending = due_us > 0};
-        if (due_us == 0)
-            continue;
-        t->totals.scheduled++;
-        t->totals.scheduled_delay_us += (uint64_t)(due_us - m->now_us);
+        int64_t due_us = model_due_of(m, &sent->records[i]);
+        p->messages[p->next++] =
+            (struct model_message){.priority = sent->records[i].priority, .due_us = due_us};
+        if (due_us > 0)
+            model_make_pending(m, (struct model_place){topic, partition, p->next - 1}, due_us);
     }
     p->bytes += sent->size;
     struct model_effects *e = &m->effects;
@@ -241,10 +245,10 @@ uint64_t model_append(struct model *m, uint32_t topic, uint32_t partition,
 static bool has_room(const struct model *m, const struct model_topic *t, uint32_t entry_count,
                      const struct model_sent *sent, const struct result *result)
 {
-    uint64_t delayed = 0, pending = count_pending(t);
+    uint64_t delayed = 0, pending = model_count_pending(t);
     for (uint32_t i = 0; i < entry_count; i++)
         for (uint32_t k = 0; k < sent[i].count; k++)
-            delayed += due_of(m, &sent[i].records[k]) > 0;
+            delayed += model_due_of(m, &sent[i].records[k]) > 0;
     if (pending + delayed <= t->settings.delayed_max || delayed == 0)
         return true;
     CHECK(result->status == ST_DELAYED_FULL);
@@ -253,9 +257,49 @@ static bool has_room(const struct model *m, const struct model_topic *t, uint32_
     return false;
 }
 
+/* The key was used lately: the answer is the one that it had then. */
+static bool is_repeated(const struct model *m, const struct command_publish *cmd,
+                        const struct result *result)
+{
+    const struct result_publish *told = &result->publish;
+    for (uint32_t i = m->key_count; cmd->idempotency_key.size > 0 && i-- > 0;) {
+        const struct model_key *known = &m->keys[i];
+        if (known->key != cmd->idempotency_key.data[0])
+            continue;
+        if (m->now_us - known->time_us > 10LL * 60 * 1000000)
+            return false;
+        CHECK(result->status == ST_OK && told->repeated);
+        CHECK(told->time_us == known->time_us && told->count == known->count);
+        CHECK(span_equal(told->memo, span_text(known->memo)));
+        for (uint32_t k = 0; k < known->count; k++) {
+            CHECK(told->placements[k].partition == known->placements[k].partition);
+            CHECK(told->placements[k].base_offset == known->placements[k].base_offset);
+        }
+        return true;
+    }
+    return false;
+}
+
+static void note_key(struct model *m, const struct command_publish *cmd,
+                     const struct result *result)
+{
+    CHECK(!result->publish.repeated);
+    if (cmd->idempotency_key.size == 0)
+        return;
+    CHECK(m->key_count < MODEL_KEYS && cmd->memo.size < MODEL_MEMO_SIZE);
+    struct model_key *key = &m->keys[m->key_count++];
+    *key = (struct model_key){
+        .key = cmd->idempotency_key.data[0], .time_us = m->now_us, .count = cmd->entry_count};
+    if (cmd->memo.size > 0)
+        memcpy(key->memo, cmd->memo.data, cmd->memo.size);
+    memcpy(key->placements, result->publish.placements, cmd->entry_count * sizeof *key->placements);
+}
+
 void model_publish(struct model *m, const struct command_publish *cmd,
                    const struct model_sent *sent, const struct result *result)
 {
+    if (is_repeated(m, cmd, result))
+        return;
     int topic = model_topic_by_id(m, cmd->topic_id);
     struct model_topic *t = topic == MODEL_NOBODY ? NULL : &m->topics[topic];
     if (t == NULL || t->partition_count != cmd->partition_count) {
@@ -277,6 +321,7 @@ void model_publish(struct model *m, const struct command_publish *cmd,
     }
     for (uint32_t i = 0; i < cmd->keyless_count; i++)
         t->round_robin = t->round_robin + 1 == t->partition_count ? 0 : t->round_robin + 1;
+    note_key(m, cmd, result);
 }
 
 /* The partition that a command names, or the status of its refusal. */
@@ -322,14 +367,15 @@ void model_delay_due(struct model *m, const struct command_delay_due *cmd,
     CHECK(result->delay_due.count == e->visible_count);
 }
 
-static void make_gone(struct model *m, struct model_place place)
+void model_make_gone(struct model *m, struct model_place place)
 {
     m->topics[place.topic].partitions[place.partition].messages[place.offset].pending = false;
+    m->topics[place.topic].partitions[place.partition].messages[place.offset].open = 0;
     m->topics[place.topic].partitions[place.partition].messages[place.offset].gone = true;
     for (uint32_t g = 0; g < MODEL_GROUPS; g++)
         m->groups[g].progress[place.topic][place.partition].retries[place.offset].count = 0;
     model_rise(m, place.topic, place.partition);
-    CHECK(m->effects.gone_count < MODEL_ENTRIES);
+    CHECK(m->effects.gone_count < MODEL_GONE);
     m->effects.gone[m->effects.gone_count++] = place;
 }
 
@@ -344,7 +390,7 @@ void model_delay_cancel(struct model *m, const struct command_delay_cancel *cmd,
     if (message != NULL && message->pending && message->due_us == cmd->due_us) {
         CHECK(result->status == ST_OK && !result->delay_cancel.already);
         m->topics[topic].totals.cancelled++;
-        make_gone(m, (struct model_place){(uint32_t)topic, cmd->partition, cmd->offset});
+        model_make_gone(m, (struct model_place){(uint32_t)topic, cmd->partition, cmd->offset});
         return;
     }
     bool gone = message != NULL && message->gone;
@@ -375,7 +421,7 @@ void model_replay(struct model *m, const struct command_replay *cmd, const struc
         moved++;
         uint32_t p = cmd->entries[i].hash % m->topics[target].partition_count;
         (void)model_append(m, (uint32_t)target, p, &sent[i]);
-        make_gone(m, place);
+        model_make_gone(m, place);
     }
     CHECK(result->replay.moved == moved);
     CHECK(result->replay.skipped == cmd->entry_count - moved);

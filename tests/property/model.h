@@ -11,14 +11,21 @@ enum {
     MODEL_TOPICS = MODEL_NAMES * 2, /* at a time; index MODEL_NAMES + i: "<name of i>.dlq" */
     MODEL_PARTITIONS = 4,
     MODEL_GROUPS = 3,
-    MODEL_MEMBERS = 7,                  /* of a group at a time */
-    MODEL_OFFSETS = 160,                /* of a partition */
-    MODEL_DEPARTED = 512,               /* of a group */
-    MODEL_RESOLVED = 2048,              /* all there ever were */
-    MODEL_ENTRIES = 6,                  /* of a command that appends */
-    MODEL_BATCH = 4,                    /* messages of an entry */
-    MODEL_MOVED = 3 * MODEL_PARTITIONS, /* of a command */
+    MODEL_MEMBERS = 7,     /* of a group at a time */
+    MODEL_OFFSETS = 160,   /* of a partition */
+    MODEL_DEPARTED = 512,  /* of a group */
+    MODEL_RESOLVED = 2048, /* all there ever were */
+    MODEL_ENTRIES = 6,     /* of a command that appends */
+    MODEL_BATCH = 4,       /* messages of an entry */
+    MODEL_MOVED = 64,      /* of a command */
+    MODEL_GONE = 128,      /* likewise */
     MODEL_REASON_SIZE = 16,
+    MODEL_PRODUCERS = 256, /* all there ever were, as the next four */
+    MODEL_TRANSACTIONS = 512,
+    MODEL_SEQUENCES = 1024,
+    MODEL_KEYS = 512, /* of idempotent requests */
+    MODEL_MEMO_SIZE = 8,
+    MODEL_SPREAD = 48, /* of a transaction: positions to be set; partitions written to */
     MODEL_NOBODY = -1,
 };
 
@@ -27,6 +34,7 @@ struct model_message {
     int64_t due_us; /* of a pending one */
     bool pending;
     bool gone;
+    uint64_t open; /* the number of its transaction, which has not ended; 0: none */
 };
 
 struct model_partition {
@@ -80,6 +88,8 @@ struct model_progress { /* of a group in a partition */
     bool done[MODEL_OFFSETS]; /* acknowledged one by one; nothing is said below the position */
     bool out[MODEL_OFFSETS];
     struct model_retry retries[MODEL_OFFSETS];
+    uint64_t reserved[MODEL_OFFSETS];       /* by which open transaction; 0: none */
+    uint64_t reserved_index[MODEL_OFFSETS]; /* by the command with this index */
 };
 
 struct model_group {
@@ -109,6 +119,49 @@ struct model_resolved {
     int64_t not_before_us;
 };
 
+struct model_producer { /* its id is its index + 1 */
+    bool alive;
+    const char *scope;
+    const char *name; /* empty: it has no transactions */
+    uint32_t epoch;
+    int64_t timeout_us;
+    int64_t used_us;
+    uint64_t touched; /* the latest has the highest */
+    uint64_t open;    /* the number of its open transaction; 0: none */
+    uint64_t last;    /* of the one that ended last in this epoch; 0: none did */
+    uint64_t committed, aborted, timed_out, duration_us;
+};
+
+struct model_transaction { /* its number is its index + 1 */
+    uint64_t producer_id;
+    uint32_t epoch;
+    enum transaction_state state;
+    int64_t began_us, expires_us, ended_us;
+    uint32_t message_count, ack_count, offset_count, place_count;
+    struct delivery_place offsets[MODEL_SPREAD]; /* positions to be set */
+    struct delivery_place places[MODEL_SPREAD];  /* partitions with messages; no group, no offset */
+};
+
+struct model_sequence { /* a message that was sent with a number */
+    bool alive;
+    bool transactional;
+    uint64_t owner; /* transaction or producer */
+    uint32_t topic_id;
+    uint32_t window; /* the partition that was asked for */
+    int64_t number;
+    uint8_t content;
+    uint32_t partition;
+    uint64_t offset;
+};
+
+struct model_key { /* of a request that was done */
+    uint8_t key;
+    int64_t time_us;
+    uint32_t count;
+    struct placement placements[MODEL_ENTRIES];
+    char memo[MODEL_MEMO_SIZE];
+};
+
 struct model_place { /* of a message in the model */
     uint32_t topic;
     uint32_t partition;
@@ -116,6 +169,7 @@ struct model_place { /* of a message in the model */
 };
 
 struct model_moved { /* a position that was set from outside */
+    uint32_t group;
     uint32_t topic;
     uint32_t partition;
     uint64_t after; /* it rises over what is done or gone */
@@ -125,9 +179,10 @@ struct model_moved { /* a position that was set from outside */
 struct model_effects { /* of the last command, in order */
     struct model_place appended[MODEL_ENTRIES];
     struct model_place visible[MODEL_PARTITIONS * MODEL_OFFSETS];
-    struct model_place gone[MODEL_ENTRIES];
+    struct model_place gone[MODEL_GONE];
     struct model_moved moved[MODEL_MOVED];
     uint32_t appended_count, visible_count, gone_count, moved_count;
+    uint32_t begun, ended; /* transactions */
     bool groups_changed[MODEL_GROUPS];
 };
 
@@ -140,6 +195,16 @@ struct model {
     struct model_group groups[MODEL_GROUPS];
     struct model_resolved resolved[MODEL_RESOLVED];
     uint32_t resolved_count;
+    struct model_producer producers[MODEL_PRODUCERS];
+    uint32_t producer_count;
+    uint64_t touches;
+    struct transaction_stats retired; /* of producers that are forgotten */
+    struct model_transaction transactions[MODEL_TRANSACTIONS];
+    uint32_t transaction_count;
+    struct model_sequence sequences[MODEL_SEQUENCES];
+    uint32_t sequence_count;
+    struct model_key keys[MODEL_KEYS];
+    uint32_t key_count;
     struct model_effects effects;
     uint32_t turn; /* of model_compare() */
 };
@@ -207,9 +272,39 @@ void model_release(struct model *m, const struct command_release *cmd, const str
 void model_dead_letter(struct model *m, const struct command_dead_letter *cmd,
                        const struct model_sent *sent, const struct result *result);
 
+/* model_transactions.c */
+void model_producer_init(struct model *m, const struct command_producer_init *cmd,
+                         const struct result *result);
+void model_producer_heartbeat(struct model *m, const struct command_producer_heartbeat *cmd,
+                              const struct result *result);
+void model_begin(struct model *m, const struct command_transaction_begin *cmd,
+                 const struct result *result);
+void model_send(struct model *m, const struct command_transaction_publish *cmd,
+                const struct model_sent *sent, const struct result *result);
+void model_transaction_ack(struct model *m, const struct command_transaction_ack *cmd,
+                           const struct result *result);
+void model_transaction_offsets(struct model *m, uint32_t group,
+                               const struct command_transaction_offsets *cmd,
+                               const struct result *result);
+void model_end(struct model *m, const struct command_transaction_end *cmd,
+               const struct result *result);
+/* Producers, transactions, and what can be asked of them. */
+void model_compare_transactions(const struct model *m, const struct machine *machine,
+                                struct arena *arena);
+
 /* What the commands above share. Appends to the partition; the first offset. */
 uint64_t model_append(struct model *m, uint32_t topic, uint32_t partition,
                       const struct model_sent *sent);
+/* When the record is due; 0: it is visible at once. */
+int64_t model_due_of(const struct model *m, const struct model_record *record);
+uint64_t model_count_pending(const struct model_topic *t);
+void model_make_pending(struct model *m, struct model_place place, int64_t due_us);
+void model_make_gone(struct model *m, struct model_place place);
+void model_mark_done(struct model *m, uint32_t group, struct model_place place);
+/* May the member commit so? */
+enum status model_commit_status(const struct model *m, const struct model_group *g,
+                                const struct command_offsets_commit *cmd);
+void model_set_position(struct model *m, uint32_t group, struct model_place place);
 /* Where the position rises to when nothing but done and gone messages lie before it. */
 void model_settle_position(struct model *m, uint32_t group, uint32_t topic, uint32_t partition);
 void model_rise(struct model *m, uint32_t topic, uint32_t partition); /* of all groups */

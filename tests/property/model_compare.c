@@ -173,18 +173,22 @@ static void compare_lanes(const struct model *m, struct model_place at,
                           const struct partition *real)
 {
     const uint64_t next = m->topics[at.topic].partitions[at.partition].next;
-    uint64_t found = 0, from[PRIORITY_COUNT] = {0};
+    uint64_t found = 0, stable_end = next, from[PRIORITY_COUNT] = {0};
     for (at.offset = 0; at.offset < next; at.offset++) {
         const struct model_message *message = model_message_at(m, at);
         CHECK(partition_is_gone(real, at.offset) == message->gone);
-        CHECK(partition_is_hidden(real, at.offset) == (message->gone || message->pending));
-        if (message->gone || message->pending)
+        CHECK(partition_is_hidden(real, at.offset) == !model_is_visible(m, at));
+        CHECK(partition_is_pending(real, at.offset) == message->pending);
+        if (message->open > 0 && stable_end == next)
+            stable_end = at.offset;
+        if (!model_is_visible(m, at))
             continue;
         enum priority lane = message->priority;
         CHECK(partition_lane_of(real, at.offset) == lane);
         CHECK(partition_next_in_lane(real, lane, from[lane], &found) && found == at.offset);
         from[lane] = at.offset + 1;
     }
+    CHECK(partition_stable_end(real) == stable_end);
     for (unsigned lane = 0; lane < PRIORITY_COUNT; lane++)
         CHECK(!partition_next_in_lane(real, (enum priority)lane, from[lane], &found));
     for (at.offset = 0; at.offset <= next; at.offset += 3) {
@@ -243,6 +247,7 @@ static void compare_progress(const struct model *m, uint32_t group, struct model
         CHECK(group_partition_is_done(real, at.offset) == done);
         CHECK(done || offset_set_has(&real->out, at.offset) == progress->out[at.offset]);
         CHECK(!done || progress->retries[at.offset].count == 0);
+        CHECK(offset_set_has(&real->reserved, at.offset) == (progress->reserved[at.offset] > 0));
         compare_retry(&progress->retries[at.offset], group_partition_find_retry(real, at.offset));
         retries += progress->retries[at.offset].count > 0;
     }
@@ -291,4 +296,5 @@ void model_compare(struct model *m, const struct machine *machine, struct arena 
     for (uint32_t t = 0; t < MODEL_TOPICS; t++)
         compare_inside(m, machine, t);
     compare_resolved(m, machine);
+    model_compare_transactions(m, machine, arena);
 }

@@ -22,7 +22,7 @@ static void resolve(struct model *m, uint64_t lease_id, int how, uint32_t delive
         (struct model_resolved){lease_id, m->now_us, delivery_count, how, not_before_us};
 }
 
-static void mark_done(struct model *m, uint32_t group, struct model_place place)
+void model_mark_done(struct model *m, uint32_t group, struct model_place place)
 {
     struct model_progress *progress = &m->groups[group].progress[place.topic][place.partition];
     progress->done[place.offset] = true;
@@ -54,7 +54,7 @@ static void ack_one(struct model *m, uint32_t group, const struct ack_entry *ent
     CHECK(acked->already == already);
     if (!already) {
         m->topics[topic].totals.acked++;
-        mark_done(m, group, place);
+        model_mark_done(m, group, place);
     }
     CHECK(acked->advanced == (progress->position > before));
     CHECK(acked->committed == progress->position);
@@ -72,8 +72,8 @@ void model_ack(struct model *m, const struct command_ack *cmd, const struct resu
     }
 }
 
-static enum status commit_status(const struct model *m, const struct model_group *g,
-                                 const struct command_offsets_commit *cmd)
+enum status model_commit_status(const struct model *m, const struct model_group *g,
+                                const struct command_offsets_commit *cmd)
 {
     if (!g->alive)
         return ST_GROUP_NOT_FOUND;
@@ -126,10 +126,10 @@ static void move_position(struct model *m, uint32_t group, struct model_place pl
     }
     CHECK(m->effects.moved_count < MODEL_MOVED);
     m->effects.moved[m->effects.moved_count++] =
-        (struct model_moved){place.topic, place.partition, progress->position, back};
+        (struct model_moved){group, place.topic, place.partition, progress->position, back};
 }
 
-static void set_position(struct model *m, uint32_t group, struct model_place place)
+void model_set_position(struct model *m, uint32_t group, struct model_place place)
 {
     uint64_t before = m->groups[group].progress[place.topic][place.partition].position;
     if (place.offset != before)
@@ -139,11 +139,11 @@ static void set_position(struct model *m, uint32_t group, struct model_place pla
 void model_commit(struct model *m, uint32_t group, const struct command_offsets_commit *cmd,
                   const struct result *result)
 {
-    CHECK(result->status == commit_status(m, &m->groups[group], cmd));
+    CHECK(result->status == model_commit_status(m, &m->groups[group], cmd));
     for (uint32_t i = 0; i < cmd->entry_count && result->status == ST_OK; i++) {
         const struct offset_entry *entry = &cmd->entries[i];
         uint32_t topic = (uint32_t)model_topic_by_name(m, entry->topic);
-        set_position(m, group, (struct model_place){topic, entry->partition, entry->offset});
+        model_set_position(m, group, (struct model_place){topic, entry->partition, entry->offset});
     }
 }
 
@@ -356,7 +356,7 @@ static void dead_letter_one(struct model *m, const struct command_dead_letter *c
     } else {
         CHECK(dead->topic.size == 0);
     }
-    mark_done(m, group, place);
+    model_mark_done(m, group, place);
     struct topic_totals *totals = &m->topics[place.topic].totals;
     totals->nacked += entry->nacked;
     totals->rejected += entry->asked;

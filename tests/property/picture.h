@@ -25,7 +25,7 @@ enum {
 };
 
 enum fact_state { FREE, LEASED, SETTLING, DELAYED, EXPIRED, RELEASED };
-enum fact_by { BY_ACK, BY_NACK, BY_DEAD_LETTER };
+enum fact_by { BY_ACK, BY_NACK, BY_DEAD_LETTER, BY_TRANSACTION };
 
 struct fact { /* what is believed of one message in one group */
     enum fact_state state;
@@ -38,8 +38,11 @@ struct fact { /* what is believed of one message in one group */
     int64_t visibility_us;   /* likewise */
     int64_t due_us;          /* LEASED: the deadline; DELAYED: not before */
     int64_t first_us, last_us;
-    bool resumed;  /* its deadline is nowhere but here */
-    bool doubtful; /* a commit went back, and the machine may know nothing of it any more */
+    int64_t kept_us;     /* SETTLING: the deadline before; 0: there was none */
+    bool shortened;      /* SETTLING: that one is nowhere but here */
+    bool in_transaction; /* SETTLING: one of the commands is the end of its transaction */
+    bool resumed;        /* its deadline is nowhere but here */
+    bool doubtful;       /* a commit went back, and the machine may know nothing of it any more */
 };
 
 struct picture_session {
@@ -68,7 +71,13 @@ struct window { /* joins to a group without members */
     int64_t opened_us, closes_us;
 };
 
-enum request_kind { REQUEST_POLL, REQUEST_JOIN, REQUEST_ACK, REQUEST_RESOLVE };
+enum request_kind {
+    REQUEST_POLL,
+    REQUEST_JOIN,
+    REQUEST_ACK,
+    REQUEST_RESOLVE,
+    REQUEST_TRANSACTION_ACK
+};
 
 struct expected { /* an answer */
     enum status status;
@@ -95,6 +104,7 @@ struct request {
         struct join_request join;
         struct ack_request ack;
         struct resolve_request resolve;
+        struct transaction_ack_request transaction_ack;
     };
     struct receipt receipts[RECEIPTS_PER_ACK];
     struct expected expected; /* of a resolve request, when its `done` is called */
@@ -127,6 +137,7 @@ struct asked { /* a command that delivery is to submit by itself */
     enum command_type type;
     uint32_t group, number;    /* GROUP_LEAVE; GROUP_JOIN: group and joiners; GROUP_REVOKE: group */
     uint32_t topic, partition; /* DELAY_DUE */
+    uint64_t transaction;      /* TRANSACTION_END */
 };
 
 enum moment { CALM, POLLING, SERVING, TIMERS, DRAINING };
@@ -141,6 +152,7 @@ struct picture {
     struct arena arena; /* of a step */
     struct fact facts[PICTURE_GROUPS][MODEL_TOPICS][PICTURE_PARTITIONS][MODEL_OFFSETS];
     bool due_asked[MODEL_TOPICS][PICTURE_PARTITIONS]; /* a DELAY_DUE is under way */
+    bool end_asked[MODEL_TRANSACTIONS];               /* since its time is over; by number - 1 */
     bool revoke_asked[PICTURE_GROUPS]; /* a GROUP_REVOKE was submitted, and nothing changed since */
     struct window windows[PICTURE_GROUPS];
     struct picture_session sessions[SESSIONS_MAX];
@@ -231,6 +243,7 @@ enum verdict {
     VERDICT_MISSING,
     VERDICT_ALREADY,
     VERDICT_EXPIRED,
+    VERDICT_RESERVED,
     VERDICT_COMMAND
 };
 enum verdict picture_ack(struct picture *p, const struct receipt *receipt, uint32_t group_id);
@@ -238,9 +251,16 @@ enum resolving { RESOLVING_ANSWERED, RESOLVING_COMMAND, RESOLVING_JOB };
 enum resolving picture_resolve(struct picture *p, struct resolve_request *resolve,
                                struct expected *out);
 void picture_release(struct picture *p, const struct receipt *receipt);
+/* The status, and which receipt is to blame; `count` and ST_OK: all go into a command. */
+enum status picture_transaction_ack(struct picture *p, const struct receipt *receipts,
+                                    uint32_t count, uint32_t *out_refused);
 /* One command of the message is applied. */
 void picture_settled(struct picture *p, uint32_t group, struct model_place at, enum fact_by by,
                      int64_t not_before_us);
+
+/* picture_transactions.c */
+void picture_transaction_applied(struct picture *p, const struct world_entry *entry,
+                                 const struct model_sent *sent);
 
 /* picture_jobs.c: dead letters. */
 void picture_on_job(void *user, struct dead_letter_job *job);

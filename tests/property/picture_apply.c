@@ -63,6 +63,10 @@ static void let_go(struct picture *p, uint32_t group, uint32_t number)
                 struct fact *fact = picture_fact(p, group, at);
                 if (fact->holder != number)
                     continue;
+                if (fact->state == SETTLING) { /* what is not settled after all is free at once */
+                    fact->kept_us = p->world.now_us;
+                    fact->shortened = true;
+                }
                 if (fact->state == LEASED && fact->count >= picture_deliveries_max(p, group, at))
                     picture_expect_job(p, group, at, DEAD_LETTER_MAX_RETRIES, NULL);
                 else if (fact->state == LEASED)
@@ -161,17 +165,23 @@ static void group_joined(struct picture *p, const struct command_group_join *cmd
     CHECK(answered == cmd->joiner_count);
 }
 
-static void position_moved(struct picture *p, uint32_t group, const struct model_moved *moved)
+static void position_moved(struct picture *p, const struct model_moved *moved)
 {
     const struct model_topic *t = &p->model.topics[moved->topic];
     struct model_place at = {moved->topic, moved->partition, 0};
     for (; at.offset < t->partitions[moved->partition].next; at.offset++) {
-        struct fact *fact = picture_fact(p, group, at);
+        struct fact *fact = picture_fact(p, moved->group, at);
         if (fact->state != SETTLING && (moved->back || at.offset < moved->after))
             *fact = (struct fact){0};
         else /* the machine knows nothing of it any more */
             fact->doubtful |= moved->back;
     }
+}
+
+static void positions_moved(struct picture *p)
+{
+    for (uint32_t i = 0; i < p->model.effects.moved_count; i++)
+        position_moved(p, &p->model.effects.moved[i]);
 }
 
 static void offsets_committed(struct picture *p, const struct command_offsets_commit *cmd,
@@ -181,8 +191,7 @@ static void offsets_committed(struct picture *p, const struct command_offsets_co
     model_commit(&p->model, group, cmd, result);
     if (result->status != ST_OK)
         return;
-    for (uint32_t i = 0; i < p->model.effects.moved_count; i++)
-        position_moved(p, group, &p->model.effects.moved[i]);
+    positions_moved(p);
     delivery_touch(p->world.delivery, cmd->group, cmd->member_id, p->world.now_us);
     picture_touch(p, group, model_member_number(cmd->member_id));
 }
@@ -192,8 +201,7 @@ static void offsets_reset(struct picture *p, const struct command_offsets_reset 
 {
     uint32_t group = group_by_name(cmd->group);
     model_reset(&p->model, group, cmd, result);
-    for (uint32_t i = 0; i < p->model.effects.moved_count; i++)
-        position_moved(p, group, &p->model.effects.moved[i]);
+    positions_moved(p);
 }
 
 static void acked(struct picture *p, const struct world_entry *entry)
@@ -259,6 +267,8 @@ static void follow_sent(struct picture *p, const struct world_entry *entry)
     const struct command *cmd = &entry->cmd;
     if (cmd->type == COMMAND_PUBLISH) {
         model_publish(&p->model, &cmd->publish, u.sent, entry->result);
+    } else if (cmd->type == COMMAND_TRANSACTION_PUBLISH) {
+        picture_transaction_applied(p, entry, u.sent);
     } else if (cmd->type == COMMAND_REPLAY) {
         model_replay(&p->model, &cmd->replay, u.sent, entry->result);
         became_gone(p);
@@ -329,7 +339,18 @@ static void follow(struct picture *p, const struct world_entry *entry)
     case COMMAND_PUBLISH:
     case COMMAND_REPLAY:
     case COMMAND_DEAD_LETTER:
+    case COMMAND_TRANSACTION_PUBLISH:
         follow_sent(p, entry);
+        break;
+    case COMMAND_PRODUCER_INIT:
+    case COMMAND_PRODUCER_HEARTBEAT:
+    case COMMAND_TRANSACTION_BEGIN:
+    case COMMAND_TRANSACTION_ACK:
+    case COMMAND_TRANSACTION_OFFSETS:
+    case COMMAND_TRANSACTION_END:
+        picture_transaction_applied(p, entry, NULL);
+        became_gone(p);
+        positions_moved(p);
         break;
     }
 }
@@ -347,6 +368,8 @@ void picture_on_applied(void *user, const struct world_entry *entry)
     for (uint32_t i = 0; i < p->request_count; i++) {
         struct request *request = p->requests[i];
         if ((request->kind == REQUEST_ACK && entry->ack == &request->ack) ||
+            (request->kind == REQUEST_TRANSACTION_ACK &&
+             entry->transaction_ack == &request->transaction_ack) ||
             (request->kind == REQUEST_RESOLVE && entry->resolve == &request->resolve))
             request->done = true;
     }

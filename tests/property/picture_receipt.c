@@ -46,6 +46,10 @@ static void touch_holder(struct picture *p, uint32_t group, const struct fact *f
 
 static void settle(struct fact *fact, enum fact_by by)
 {
+    if (fact->state != SETTLING) {
+        fact->kept_us = fact->state == LEASED ? fact->due_us : 0;
+        fact->shortened = false;
+    }
     fact->state = SETTLING;
     fact->by = by;
     fact->commands++;
@@ -64,6 +68,8 @@ enum verdict picture_ack(struct picture *p, const struct receipt *receipt, uint3
     struct fact *fact = picture_fact(p, group, at);
     if (!adopt(p, group, at, receipt))
         return VERDICT_EXPIRED;
+    if (fact->state == SETTLING && fact->by == BY_TRANSACTION && is_of(p, fact, receipt))
+        return VERDICT_RESERVED;
     /* An ack under way makes it done for everybody; a dead letter is forestalled by its own only.
      */
     bool ending = fact->state == SETTLING &&
@@ -73,6 +79,39 @@ enum verdict picture_ack(struct picture *p, const struct receipt *receipt, uint3
     touch_holder(p, group, fact, receipt);
     settle(fact, BY_ACK);
     return VERDICT_COMMAND;
+}
+
+/* May the receipt's message be acked in a transaction, as far as delivery knows? */
+static enum status judge_reservation(struct picture *p, const struct receipt *receipt)
+{
+    uint32_t group;
+    struct model_place at;
+    if (!picture_find(p, receipt, &group, &at) || model_is_done(&p->model, group, at))
+        return ST_MESSAGE_NOT_FOUND;
+    if (!adopt(p, group, at, receipt))
+        return ST_RECEIPT_EXPIRED;
+    const struct fact *fact = picture_fact(p, group, at);
+    bool again = fact->state == SETTLING && fact->by == BY_TRANSACTION && is_of(p, fact, receipt);
+    return again || is_open(p, fact, receipt) ? ST_OK : ST_RECEIPT_EXPIRED;
+}
+
+enum status picture_transaction_ack(struct picture *p, const struct receipt *receipts,
+                                    uint32_t count, uint32_t *out_refused)
+{
+    for (*out_refused = 0; *out_refused < count; ++*out_refused) {
+        enum status st = judge_reservation(p, &receipts[*out_refused]);
+        if (st != ST_OK)
+            return st;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t group;
+        struct model_place at;
+        CHECK(picture_find(p, &receipts[i], &group, &at));
+        struct fact *fact = picture_fact(p, group, at);
+        touch_holder(p, group, fact, &receipts[i]);
+        settle(fact, BY_TRANSACTION);
+    }
+    return ST_OK;
 }
 
 static enum resolving answered(struct expected *out, enum status st)
@@ -123,6 +162,8 @@ static enum resolving resolve_settling(struct picture *p, uint32_t group, struct
     struct fact *fact = picture_fact(p, group, at);
     if (!is_of(p, fact, &resolve->receipt))
         return answered(out, ST_RECEIPT_EXPIRED);
+    if (fact->by == BY_TRANSACTION)
+        return answered(out, ST_TRANSACTION_IN_PROGRESS);
     if (fact->by == BY_NACK && resolve->kind == RESOLVE_NACK)
         return nack(p, fact, group, at, resolve, out);
     if (fact->by == BY_NACK)
@@ -208,6 +249,12 @@ void picture_settled(struct picture *p, uint32_t group, struct model_place at, e
         return;
     if (model_is_done(&p->model, group, at)) {
         *fact = (struct fact){.doubtful = fact->doubtful};
+        return;
+    }
+    if (by == BY_TRANSACTION) { /* it goes on as before */
+        fact->state = LEASED;
+        fact->due_us = fact->kept_us;
+        fact->resumed |= fact->kept_us == 0 || fact->shortened;
         return;
     }
     if (by == BY_DEAD_LETTER) { /* it could not be made */

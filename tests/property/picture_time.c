@@ -112,6 +112,18 @@ static void run_revocations(struct picture *p)
     }
 }
 
+/* Transactions that do not end in time are aborted. */
+static void run_transactions(struct picture *p)
+{
+    for (uint32_t i = 0; i < p->model.transaction_count; i++) {
+        const struct model_transaction *t = &p->model.transactions[i];
+        if (t->state != TRANSACTION_ONGOING || p->end_asked[i] || !picture_is_due(p, t->expires_us))
+            continue;
+        p->end_asked[i] = true;
+        ask(p, (struct asked){.type = COMMAND_TRANSACTION_END, .transaction = i + 1U});
+    }
+}
+
 static bool is_asked(const struct picture *p, const struct asked *asked, const struct command *cmd)
 {
     if (asked->type != cmd->type)
@@ -127,6 +139,9 @@ static bool is_asked(const struct picture *p, const struct asked *asked, const s
     if (cmd->type == COMMAND_GROUP_REVOKE)
         return span_equal(cmd->group_revoke.group, group) && cmd->group_revoke.expired &&
                cmd->group_revoke.generation == -1;
+    if (cmd->type == COMMAND_TRANSACTION_END)
+        return cmd->transaction_end.how == TRANSACTION_EXPIRE &&
+               cmd->transaction_end.number == asked->transaction;
     return cmd->delay_due.topic_id == p->model.topics[asked->topic].id &&
            cmd->delay_due.partition == asked->partition;
 }
@@ -156,6 +171,7 @@ void picture_pass(struct picture *p, int64_t us)
     run_windows(p);
     run_delays(p);
     run_revocations(p);
+    run_transactions(p);
     uint32_t before = p->world.journal_count;
     p->moment = TIMERS;
     while (delivery_run_timers(p->world.delivery, p->world.now_us) <= p->world.now_us)
@@ -200,12 +216,32 @@ static void restore_fact(struct picture *p, uint32_t group, struct model_place a
     picture_inherit(p, group, at);
 }
 
+/* Acked in an open transaction: out, whatever else is known of it, and in that one's hands. */
+static void restore_reserved(struct picture *p, uint32_t group, struct model_place at)
+{
+    if (p->model.groups[group].progress[at.topic][at.partition].reserved[at.offset] == 0 ||
+        model_is_done(&p->model, group, at))
+        return;
+    struct fact *fact = picture_fact(p, group, at);
+    if (fact->state != LEASED) {
+        *fact = (struct fact){.count = 1, .doubtful = true};
+        picture_inherit(p, group, at);
+    }
+    fact->kept_us = fact->due_us;
+    fact->state = SETTLING;
+    fact->by = BY_TRANSACTION;
+    fact->commands = 1;
+    fact->in_transaction = true;
+}
+
 static void restore_partition(struct picture *p, uint32_t group, struct model_place at)
 {
     if (!p->model.groups[group].progress[at.topic][at.partition].known)
         return;
-    for (; at.offset < p->model.topics[at.topic].partitions[at.partition].next; at.offset++)
+    for (; at.offset < p->model.topics[at.topic].partitions[at.partition].next; at.offset++) {
         restore_fact(p, group, at);
+        restore_reserved(p, group, at);
+    }
 }
 
 static void restore(struct picture *p)
@@ -227,6 +263,7 @@ static void restore(struct picture *p)
         }
     }
     memset(p->due_asked, 0, sizeof p->due_asked);
+    memset(p->end_asked, 0, sizeof p->end_asked);
     memset(p->revoke_asked, 0, sizeof p->revoke_asked);
     memset(p->windows, 0, sizeof p->windows);
     p->stats = (struct delivery_stats){0};

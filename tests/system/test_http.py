@@ -27,7 +27,7 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
     "path",
     ["/nothing", "/topics/x/y", "/v1", "/v1/nothing", "/v1/v1/topics", "/topics//x", "//topics",
      "/messages", "/messages/nacks", "/messages/nack/batch", "/messages/dlq", "/delay", "/priority",
-     "/schemas/subjects", "/transactions", "/traces", "/reliability", "/admin/tenants",
+     "/schemas/subjects", "/transactions/a/b", "/producers", "/producers/1", "/traces", "/reliability", "/admin/tenants",
      "/topics/x/delayed/0/1/2", "/groups/g/offsets/set", "/Topics", "/topics/x/partitions/0"],
 )
 def test_unknown_paths(broker: Broker, path: str) -> None:

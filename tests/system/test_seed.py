@@ -363,6 +363,44 @@ def test_extending_visibility(own_broker: Broker) -> None:
     extend(own_broker, f"{PATIENCE:g}s", 2.5 * PATIENCE, hurried)
 
 
+def test_transactions(own_broker: Broker) -> None:
+    """Both messages or neither: what is committed is there once, what fails half-way never."""
+    b = own_broker
+    topics = ["account-debits", "account-credits"]
+
+    def amounts() -> list[tuple[str, float]]:
+        values = [json.loads(m["value"]) for t in topics for m in b.everything(t)]
+        return sorted((v["account"], v["amount"]) for v in values)
+
+    async def transfers(scope: dict[str, Any], client: GoQueueClient) -> None:
+        for _ in range(2):  # the second time under a higher epoch
+            await scope["transfer_funds"](client, "alice", "bob", 100.0)
+        publish = client.transactions.publish
+
+        async def fail_on_credit(request: Any) -> Any:
+            if request["topic"] == "account-credits":
+                raise TemporaryError
+            return await publish(request)
+
+        client.transactions.publish = fail_on_credit  # type: ignore[method-assign]
+        with pytest.raises(TemporaryError):
+            await scope["transfer_funds"](client, "bob", "carol", 50.0)
+        client.transactions.publish = publish  # type: ignore[method-assign]
+        await scope["transfer_funds"](client, "bob", "carol", 25.0)
+
+    run_snippet(b, "transactions.txt", transfers)
+    expected = sorted([("alice", -100.0), ("bob", 100.0)] * 2 + [("bob", -25.0), ("carol", 25.0)])
+    for restart in (None, b.restart, b.crash):
+        if restart is not None:
+            restart()
+        assert amounts() == expected
+        stats = ok(b.get("/transactions/stats"))
+        assert (stats["active_transactions"], stats["committed_total"], stats["aborted_total"]) == (0, 3, 1)
+    member = b.join("ledger", *topics)["member_id"]
+    received = [json.loads(m["value"]) for m in b.receive("ledger", member, len(expected))]
+    assert sorted((v["account"], v["amount"]) for v in received) == expected
+
+
 @pytest.mark.slow
 def test_in_real_time(own_broker: Broker) -> None:
     """The nacked message is back after its 30 seconds; meanwhile 25 seconds of work on another."""

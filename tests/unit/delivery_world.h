@@ -26,11 +26,12 @@ struct world_entry { /* a command on its way */
     struct list_node link;
     struct arena arena;
     struct command cmd;
-    struct ack_request *ack;         /* to be ended; NULL: none */
-    struct resolve_request *resolve; /* likewise */
-    struct dead_letter_job *job;     /* likewise: its DEAD_LETTER command */
-    enum status status;              /* of the result */
-    const struct result *result;     /* while `applied` is called */
+    struct ack_request *ack;                         /* to be ended; NULL: none */
+    struct transaction_ack_request *transaction_ack; /* likewise, as the next */
+    struct resolve_request *resolve;
+    struct dead_letter_job *job; /* likewise: its DEAD_LETTER command */
+    enum status status;          /* of the result */
+    const struct result *result; /* while `applied` is called */
 };
 
 struct world_log { /* the keys of one partition's messages, as the log would have them */
@@ -196,6 +197,18 @@ static inline void world_effect_became_gone(void *user, struct partition *partit
     delivery_on_became_gone(w->delivery, partition, offset);
 }
 
+static inline void world_effect_transaction_begun(void *user, struct transaction *t)
+{
+    struct world *w = user;
+    delivery_on_transaction_begun(w->delivery, t);
+}
+
+static inline void world_effect_transaction_ended(void *user, const struct transaction *t)
+{
+    struct world *w = user;
+    delivery_on_transaction_ended(w->delivery, t);
+}
+
 static inline void world_effect_topic_deleted(void *user, const struct topic *topic)
 {
     struct world *w = user;
@@ -277,6 +290,8 @@ static inline bool world_apply(struct world *w)
     entry->result = &result;
     if (entry->ack != NULL)
         delivery_ack_end(w->delivery, entry->ack, &result, w->now_us);
+    else if (entry->transaction_ack != NULL)
+        delivery_transaction_ack_end(w->delivery, entry->transaction_ack, &result, w->now_us);
     else if (entry->resolve != NULL)
         delivery_resolve_end(w->delivery, entry->resolve, &result, w->now_us);
     else if (entry->job != NULL)
@@ -321,6 +336,8 @@ static inline struct machine *world_new_machine(struct world *w)
         .due_changed = world_effect_due_changed,
         .became_gone = world_effect_became_gone,
         .topic_deleted = world_effect_topic_deleted,
+        .transaction_begun = world_effect_transaction_begun,
+        .transaction_ended = world_effect_transaction_ended,
         .user = w,
     };
     return machine_new(&effects);

@@ -118,12 +118,19 @@ static inline void fixture_partitions_added(void *user, const struct topic *t, u
     event("added:%" PRIu32 "-%" PRIu32 " ", first, t->partition_count);
 }
 
+static inline void fixture_transaction_ended(void *user, const struct transaction *t)
+{
+    (void)user, (void)t;
+    event("ended ");
+}
+
 static inline void fixture_setup(void)
 {
     static const struct machine_effects effects = {
         .topic_created = fixture_created,
         .topic_deleted = fixture_deleted,
         .partitions_added = fixture_partitions_added,
+        .transaction_ended = fixture_transaction_ended,
         .append = fixture_appended,
         .group_changed = fixture_changed,
         .member_gone = fixture_member_gone,

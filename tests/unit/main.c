@@ -10,6 +10,7 @@
     X(codec)                                                                                       \
     X(codec_delivery)                                                                              \
     X(codec_group)                                                                                 \
+    X(codec_transaction)                                                                           \
     X(config)                                                                                      \
     X(crc32c)                                                                                      \
     X(dead_letter_headers)                                                                         \
@@ -17,6 +18,7 @@
     X(delivery)                                                                                    \
     X(delivery_end)                                                                                \
     X(delivery_restart)                                                                            \
+    X(delivery_transaction)                                                                        \
     X(due_index)                                                                                   \
     X(due_rank)                                                                                    \
     X(duration)                                                                                    \
@@ -38,6 +40,7 @@
     X(machine_delay)                                                                               \
     X(machine_delivery)                                                                            \
     X(machine_handover)                                                                            \
+    X(machine_transaction)                                                                         \
     X(machine_save)                                                                                \
     X(map)                                                                                         \
     X(message_write)                                                                               \
@@ -45,7 +48,9 @@
     X(murmur3)                                                                                     \
     X(offset_set)                                                                                  \
     X(partition_log)                                                                               \
+    X(producer)                                                                                    \
     X(publish_builder)                                                                             \
+    X(publish_memo)                                                                                \
     X(readout)                                                                                     \
     X(receipt)                                                                                     \
     X(record_batch)                                                                                \

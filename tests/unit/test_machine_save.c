@@ -1,4 +1,5 @@
 /* The machine's image: golden files of each version, and images that are broken. */
+#include "machine/state.h"
 #include "tests/unit/golden.h"
 #include "tests/unit/machine_fixture.h"
 
@@ -83,6 +84,73 @@ static void begin_handover(void)
     }
 }
 
+static struct producer_ref init_producer(const char *id)
+{
+    cmd = (struct command){.type = COMMAND_PRODUCER_INIT};
+    cmd.producer_init =
+        (struct command_producer_init){span_text("acme/"), span_text(id), 60 * SECOND_US};
+    ck_assert_int_eq(apply(), ST_OK);
+    return (struct producer_ref){
+        .scope = span_text("acme/"), .id = result.producer.id, .epoch = result.producer.epoch};
+}
+
+static void publish_as(struct producer_ref who)
+{
+    cmd = (struct command){.type = COMMAND_TRANSACTION_PUBLISH};
+    cmd.transaction_publish =
+        (struct command_transaction_publish){.producer = who,
+                                             .topic_id = 2,
+                                             .partition_count = 3,
+                                             .target = 2,
+                                             .sequence = 7,
+                                             .content = span_text("sixteen bytes ok"),
+                                             .batch = batch_of_one("t")};
+    ck_assert_int_eq(apply(), ST_OK);
+}
+
+static void publish_once(void)
+{
+    struct span batch = batch_of_one("once");
+    struct buf entry;
+    buf_init(&entry, BATCH_SIZE_MAX);
+    wire_put_u32(&entry, 0);
+    wire_put_u32(&entry, (uint32_t)batch.size);
+    buf_put_span(&entry, batch);
+    cmd = (struct command){.type = COMMAND_PUBLISH};
+    cmd.publish = (struct command_publish){.topic_id = 1,
+                                           .partition_count = 2,
+                                           .entry_count = 1,
+                                           .entries = arena_copy(&arena, buf_span(&entry)),
+                                           .idempotency_key = span_text("0123456789abcdef"),
+                                           .memo = span_text("memo")};
+    buf_fini(&entry);
+    ck_assert_int_eq(apply(), ST_OK);
+}
+
+/* One that is committed, one that is open, numbers outside of them, and an idempotency key. */
+static void begin_transactions(void)
+{
+    (void)init_producer("transfer");
+    struct producer_ref who = init_producer("transfer");
+    for (int i = 0; i < 2; i++) {
+        cmd = (struct command){.type = COMMAND_TRANSACTION_BEGIN};
+        cmd.transaction_begin.producer = who;
+        ck_assert_int_eq(apply(), ST_OK);
+        publish_as(who);
+        if (i == 1)
+            break;
+        cmd = (struct command){.type = COMMAND_TRANSACTION_END};
+        cmd.transaction_end = (struct command_transaction_end){.producer = who};
+        ck_assert_int_eq(apply(), ST_OK);
+    }
+    struct ack_entry entry = {2, 0, 4};
+    cmd = (struct command){.type = COMMAND_TRANSACTION_ACK};
+    cmd.transaction_ack = (struct command_transaction_ack){who, 1, 1, &entry};
+    ck_assert_int_eq(apply(), ST_OK);
+    publish_as(init_producer(""));
+    publish_once();
+}
+
 /* A state with something of everything. */
 static void build_golden_state(void)
 {
@@ -104,6 +172,7 @@ static void build_golden_state(void)
     deliver_some();
     delay_some();
     begin_handover();
+    begin_transactions();
 }
 
 static struct buf load_golden(const char *name)
@@ -267,18 +336,52 @@ static void check_golden_rebalances(void)
 
 START_TEST(golden_image_of_version_3)
 {
+    struct buf golden = load_golden("machine-v3.bin");
+    ck_assert_uint_eq(golden.data[0], 3);
+    check_golden_settings();
+    check_golden_rebalances();
+    ck_assert(machine->producers.count == 0 && machine->producers.next_id == 1);
+    ck_assert(machine->transactions.open_count == 0 && machine->transactions.next_number == 1);
+    ck_assert_uint_eq(machine->idempotency.count, 0);
+    now_us = START_US + MINUTE_US + SECOND_US; /* and it goes on with it */
+    begin_transactions();
+    ck_assert_uint_eq(machine->transactions.open_count, 1);
+    buf_fini(&golden);
+}
+END_TEST
+
+static void check_golden_transactions(void)
+{
+    const struct producer *named =
+        producer_find_named(&machine->producers, span_text("acme/"), span_text("transfer"));
+    ck_assert(named != NULL && named->id == 1 && named->epoch == 1 && named->open != NULL);
+    ck_assert_int_eq(named->last, TRANSACTION_ONGOING);
+    ck_assert(named->committed_count == 1 && named->timeout_us == 60 * SECOND_US);
+    const struct transaction *t = named->open;
+    ck_assert(t->number == 2 && t->message_count == 1 && t->ack_count == 1);
+    ck_assert(t->messages[0].topic_id == 2 && t->messages[0].partition == 2);
+    ck_assert(offset_set_has(&known("orders", 0)->reserved, t->acks[0].place.offset));
+    ck_assert_int_eq(t->expires_us, now_us + 60 * SECOND_US);
+    ck_assert(!list_empty(&t->sequences) && machine->producers.aged_count == 1);
+    ck_assert(machine->transactions.ended_count == 1 && machine->idempotency.count == 1);
+    ck_assert_uint_eq(partition_stable_end(topic("orders")->partitions[2]), 2);
+}
+
+START_TEST(golden_image_of_version_4)
+{
     build_golden_state();
     struct buf image, golden;
     buf_init(&image, SIZE_MAX);
     machine_save(machine, &image);
     uint64_t digest = machine_digest(machine), index = machine_applied_index(machine);
-    golden = load_golden("machine-v3.bin");
+    golden = load_golden("machine-v4.bin");
     ck_assert(span_equal(buf_span(&image), buf_span(&golden)));
     ck_assert_uint_eq(machine_digest(machine), digest);
-    ck_assert_uint_eq(machine_digest(machine), 9176427103085390184ULL);
+    ck_assert_uint_eq(machine_digest(machine), 928344447249368149ULL);
     ck_assert_uint_eq(machine_applied_index(machine), index);
     check_golden_settings();
     check_golden_rebalances();
+    check_golden_transactions();
     buf_fini(&image);
     buf_fini(&golden);
 }
@@ -362,7 +465,7 @@ START_TEST(load_refuses_another_version)
     for (uint8_t version = 0; version < 5; version++) {
         struct machine *m = machine_new(NULL);
         image.data[0] = version;
-        ck_assert_int_eq(machine_load(m, buf_span(&image)), version == 3 ? ST_OK : ST_CORRUPT);
+        ck_assert_int_eq(machine_load(m, buf_span(&image)), version == 4 ? ST_OK : ST_CORRUPT);
         machine_free(m);
     }
     buf_fini(&image);
@@ -378,6 +481,7 @@ Suite *suite_machine_save(void)
     tcase_add_test(tcase, golden_image_of_version_1);
     tcase_add_test(tcase, golden_image_of_version_2);
     tcase_add_test(tcase, golden_image_of_version_3);
+    tcase_add_test(tcase, golden_image_of_version_4);
     tcase_add_test(tcase, loaded_machine_goes_on_alike);
     tcase_add_test(tcase, load_refuses_every_cut);
     tcase_add_test(tcase, load_survives_every_flip);

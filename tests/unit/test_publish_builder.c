@@ -63,6 +63,9 @@ static enum status build_text(const char *text, uint32_t partitions)
 /* One message, given as its members. */
 static const struct publish_outcome *build_one(const char *members)
 {
+    buf_printf(&body, "{%s}", members); /* the same rules where the body is one message */
+    publish_check_body(builder, buf_span(&body), 6);
+    buf_clear(&body);
     buf_printf(&body, "{\"messages\":[{%s}]}", members);
     ck_assert_int_eq(build(6), ST_OK);
     ck_assert_uint_eq(plan.count, 1);
@@ -80,6 +83,34 @@ static void assert_text(struct span found, const char *expected)
     ck_assert_msg(span_equal(found, span_text(expected)), "\"%.*s\" is not \"%s\"", SPAN_ARG(found),
                   expected);
 }
+
+START_TEST(test_single_message)
+{
+    static const char *const texts[] = {
+        "{\"value\":\"a\",\"key\":\"k\",\"topic\":\"t\",\"producer_id\":1,\"epoch\":[{}],\"x\":{"
+        "\"y\":1}}",
+        "{\"a\":1,\"value\":\"\\u00e9\\\"\",\"b\":2,\"partition\":5}",
+        "{\"value\":\"a\",\"partition\":6}",
+        "{\"value\":\"a\",\"priority\":\"x\",\"c\":tru}",
+        "{\"value\":5,\"value\":\"b\",\"d\":\"\"}",
+        "{\"value\":\"a\",\"headers\":{\"h\":1}}",
+        "{\"value\":\"a\",\"headers\":{\"h\":\"x\",\"h\":null}}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        publish_check_body(builder, span_text(texts[i]), 6);
+    unsigned calls = 0;
+    const struct publish_members others = {publish_skip_member, &calls};
+    struct publish_reader *r = &builder->reader;
+    ck_assert_int_eq(publish_reader_read_one(r, span_text(texts[0]), PUBLISH_CHECK_NOW_US, &others,
+                                             &arena, &detail),
+                     ST_OK);
+    ck_assert_uint_eq(calls, 4);
+    ck_assert_int_eq(publish_reader_read_one(r, span_text("{\"value\":5}"), PUBLISH_CHECK_NOW_US,
+                                             &others, &arena, &detail),
+                     ST_INVALID_JSON);
+    ck_assert_str_eq(detail, "invalid JSON: value must be a string, not a number");
+}
+END_TEST
 
 struct refused {
     const char *body;
@@ -399,6 +430,7 @@ Suite *suite_publish_builder(void)
     tcase_add_loop_test(tc, test_size_limits, 0, 2);
     tcase_add_loop_test(tc, test_headers_limit, 0, 2);
     tcase_add_loop_test(tc, test_delayed_room, 0, 5);
+    tcase_add_test(tc, test_single_message);
     suite_add_tcase(suite, tc);
     return suite;
 }

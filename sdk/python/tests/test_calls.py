@@ -14,7 +14,7 @@ from goqueue_client import GoQueueClient
 from shape import check_shape, get_type_hints
 from stub import StubBroker, reply
 
-CALL_COUNT = 56
+CALL_COUNT = 59
 NO_FEATURES = reply({"version": "0.1.0", "features": []})
 
 

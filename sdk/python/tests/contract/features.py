@@ -248,6 +248,56 @@ TRANSACTIONS = [
         },
     ),
     Call(
+        "transactions.get",
+        lambda c: c.transactions.get("txn-1"),
+        "GET",
+        "/transactions/txn-1",
+        {
+            "transaction_id": "txn-1",
+            "producer_id": 1,
+            "state": "completed_abort",
+            "started_at": TS,
+            "ended_at": TS,
+            "messages": 2,
+            "acks": 1,
+            "timed_out": True,
+        },
+    ),
+    Call(
+        "transactions.ack",
+        lambda c: c.transactions.ack(
+            {"producer_id": 1, "epoch": 0, "transactional_id": "t", "receipt_handles": ["r1", "r2"]}
+        ),
+        "POST",
+        "/transactions/ack",
+        {"status": "added", "count": 2},
+        body={**TRANSACTION, "receipt_handles": ["r1", "r2"]},
+    ),
+    Call(
+        "transactions.commit_offsets",
+        lambda c: c.transactions.commit_offsets(
+            {
+                "producer_id": 1,
+                "epoch": 0,
+                "transactional_id": "t",
+                "group": "g",
+                "member_id": "m",
+                "generation": 3,
+                "offsets": {"orders": {"0": 5}},
+            }
+        ),
+        "POST",
+        "/transactions/offsets",
+        {"status": "added"},
+        body={
+            **TRANSACTION,
+            "group": "g",
+            "member_id": "m",
+            "generation": 3,
+            "offsets": {"orders": {"0": 5}},
+        },
+    ),
+    Call(
         "transactions.commit",
         lambda c: c.transactions.commit({"producer_id": 1, "epoch": 0, "transactional_id": "t"}),
         "POST",

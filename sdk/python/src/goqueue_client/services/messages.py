@@ -58,8 +58,8 @@ class MessagesService(Service):
         returns. A topic that does not exist is created, unless the broker is told not to.
 
         An answer that got lost makes the client repeat the request. A broker that lists the feature
-        ``idempotency-key`` in ``health.version()`` recognises the repetition; with any other the
-        messages may then be stored twice.
+        ``idempotency-key`` in ``health.version()`` recognises the repetition and answers as the
+        first time; with any other the messages may then be stored twice.
 
         Args:
             topic: The topic.
@@ -77,7 +77,7 @@ class MessagesService(Service):
                 was stored then.
         """
         headers = None
-        if await self._idempotency_key_is_honoured():
+        if await self._idempotency_key_may_be_honoured():
             headers = {"Idempotency-Key": uuid.uuid4().hex}
         reply: PublishResponse = await self._post(
             path_of("topics", topic, "messages"), {"messages": list(messages)}, headers=headers
@@ -221,15 +221,19 @@ class MessagesService(Service):
         reply: ReliabilityStats = await self._get(path_of("reliability", "stats"))
         return reply
 
-    async def _idempotency_key_is_honoured(self) -> bool:
-        """Ask the broker once per client; only an answer that settles the question is kept."""
+    async def _idempotency_key_may_be_honoured(self) -> bool:
+        """Ask the broker once per client; only an answer that settles the question is kept.
+
+        While there is none, for the broker cannot be reached, the answer is yes: its publish might
+        be stored and its reply be lost, too.
+        """
         if self._honours_key is None:
             if self._asking is None:
                 self._asking = asyncio.Lock()
             async with self._asking:
                 if self._honours_key is None:
                     self._honours_key = await self._ask_for_idempotency()
-        return self._honours_key is True
+        return self._honours_key is not False
 
     async def _ask_for_idempotency(self) -> Optional[bool]:
         """Return what ``/version`` says, or None if it could not be asked now."""

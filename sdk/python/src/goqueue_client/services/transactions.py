@@ -16,9 +16,14 @@ from ..types import (
     InitProducerResponse,
     ProducerHeartbeatRequest,
     ProducerHeartbeatResponse,
+    TransactionAckRequest,
+    TransactionAckResponse,
     TransactionalPublishRequest,
     TransactionalPublishResponse,
+    TransactionInfo,
     TransactionListResponse,
+    TransactionOffsetsRequest,
+    TransactionOffsetsResponse,
     TransactionStats,
 )
 from ._service import Service
@@ -31,6 +36,9 @@ class TransactionsService(Service):
     ``commit`` or ``abort``. A producer that starts again under the same ``transactional_id`` gets a
     higher epoch; every call with an older one fails with 409 ``producer_fenced``. A transaction
     that is not finished in time (60 s by default) is aborted.
+
+    :meth:`ack` and :meth:`commit_offsets` make what was consumed part of the transaction: it counts
+    as done with the commit or not at all, and until then nobody else gets it.
     """
 
     async def init_producer(
@@ -84,6 +92,22 @@ class TransactionsService(Service):
         reply: TransactionListResponse = await self._get(path_of("transactions"), {"limit": limit})
         return reply
 
+    async def get(self, transaction_id: str) -> TransactionInfo:
+        """Return one transaction (``GET /transactions/{transaction_id}``).
+
+        Args:
+            transaction_id: From ``begin``.
+
+        Returns:
+            The same as an element of ``list``; for an hour also after it has ended, with
+            ``ended_at``.
+
+        Raises:
+            GoQueueError: 404 ``transaction_not_found``.
+        """
+        reply: TransactionInfo = await self._get(path_of("transactions", transaction_id))
+        return reply
+
     async def begin(self, request: BeginTransactionRequest) -> BeginTransactionResponse:
         """Begin a transaction (``POST /transactions/begin``).
 
@@ -108,8 +132,8 @@ class TransactionsService(Service):
         Args:
             request: ``producer_id``, ``epoch``, ``topic``, ``value``, and optionally ``key``,
                 ``partition``, ``sequence`` (any number that differs among the messages of the
-                transaction; it lets the broker recognise a repetition), ``priority``, ``delay``,
-                ``deliverAt`` and ``headers``.
+                transaction; it lets the broker recognise a repetition, also one that this client
+                makes after a lost answer), ``priority``, ``delay``, ``deliverAt`` and ``headers``.
 
         Returns:
             ``partition`` and ``offset``; ``duplicate`` True if this was a repetition.
@@ -121,6 +145,52 @@ class TransactionsService(Service):
         """
         reply: TransactionalPublishResponse = await self._post(
             path_of("transactions", "publish"), request
+        )
+        return reply
+
+    async def ack(self, request: TransactionAckRequest) -> TransactionAckResponse:
+        """Acknowledge received messages in the open transaction (``POST /transactions/ack``).
+
+        They are done for their group when the transaction is committed. If it is aborted they go on
+        as before: the handles are good again while the messages are still yours.
+
+        Args:
+            request: ``producer_id``, ``epoch`` and ``receipt_handles``, 1 to 1,000 of one group.
+
+        Returns:
+            ``status`` "added", also when they had been added before.
+
+        Raises:
+            GoQueueError: nothing was added; 400 for handles that are malformed or of several
+                groups, 404 ``message_not_found`` or ``producer_not_found``, 409
+                ``producer_fenced``, ``no_transaction``, ``transaction_aborted`` or
+                ``transaction_in_progress`` (it is in another one), 410 ``receipt_expired``. Where a
+                handle is to blame, ``body["receipt_handle_index"]`` says which.
+        """
+        reply: TransactionAckResponse = await self._post(path_of("transactions", "ack"), request)
+        return reply
+
+    async def commit_offsets(
+        self, request: TransactionOffsetsRequest
+    ) -> TransactionOffsetsResponse:
+        """Set a group's positions with the open transaction (``POST /transactions/offsets``).
+
+        They are set when the transaction is committed, and not at all if it is aborted.
+
+        Args:
+            request: ``producer_id``, ``epoch``, ``group``, ``member_id``, ``offsets`` and
+                optionally ``generation``, as in ``groups.commit_offsets``.
+
+        Returns:
+            ``status`` "added".
+
+        Raises:
+            GoQueueError: as ``groups.commit_offsets``, and those of a transaction: 404
+                ``producer_not_found``; 409 ``producer_fenced``, ``no_transaction`` or
+                ``transaction_aborted``.
+        """
+        reply: TransactionOffsetsResponse = await self._post(
+            path_of("transactions", "offsets"), request
         )
         return reply
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from ._required import NotRequired, TypedDict
 from .common import MessagePriority
-from .groups import TopicPartition
+from .groups import GroupOffsets, TopicPartition
 
 TransactionState = Literal[
     "ongoing", "preparing_commit", "preparing_abort", "completed_commit", "completed_abort"
@@ -139,6 +139,66 @@ class TransactionalPublishResponse(TypedDict):
     trace_id: NotRequired[str]
 
 
+class TransactionAckRequest(TypedDict):
+    """Argument of ``transactions.ack``.
+
+    Attributes:
+        producer_id: The producer.
+        epoch: Its epoch.
+        receipt_handles: 1 to 1,000 of them, from messages of one group.
+        transactional_id: The producer's name.
+    """
+
+    producer_id: int
+    epoch: int
+    receipt_handles: list[str]
+    transactional_id: NotRequired[str]
+
+
+class TransactionAckResponse(TypedDict):
+    """Reply of ``transactions.ack``.
+
+    Attributes:
+        status: "added".
+        count: How many receipt handles there were.
+    """
+
+    status: str
+    count: NotRequired[int]
+
+
+class TransactionOffsetsRequest(TypedDict):
+    """Argument of ``transactions.commit_offsets``.
+
+    Attributes:
+        producer_id: The producer.
+        epoch: Its epoch.
+        group: The consumer group.
+        member_id: Its member; it must own the partitions.
+        offsets: ``{topic: {"0": next offset to be done}}``, not empty.
+        generation: If given and out of date, the call fails with 409.
+        transactional_id: The producer's name.
+    """
+
+    producer_id: int
+    epoch: int
+    group: str
+    member_id: str
+    offsets: GroupOffsets
+    generation: NotRequired[int]
+    transactional_id: NotRequired[str]
+
+
+class TransactionOffsetsResponse(TypedDict):
+    """Reply of ``transactions.commit_offsets``.
+
+    Attributes:
+        status: "added".
+    """
+
+    status: str
+
+
 class CommitTransactionRequest(TransactionRequest):
     """Argument of ``transactions.commit``."""
 
@@ -151,12 +211,14 @@ class CommitTransactionResponse(TypedDict):
         transaction_id: Name of the transaction.
         partitions_committed: How many partitions it wrote to.
         messages: How many messages it wrote.
+        already: Whether it had been committed before.
     """
 
     status: str
     transaction_id: NotRequired[str]
     partitions_committed: NotRequired[int]
     messages: NotRequired[int]
+    already: NotRequired[bool]
 
 
 class AbortTransactionRequest(TransactionRequest):
@@ -171,12 +233,14 @@ class AbortTransactionResponse(TypedDict):
         transaction_id: Name of the transaction.
         partitions_aborted: How many partitions it had written to.
         messages: How many messages it had written.
+        already: Whether it had been aborted before, or nothing was open.
     """
 
     status: str
     transaction_id: NotRequired[str]
     partitions_aborted: NotRequired[int]
     messages: NotRequired[int]
+    already: NotRequired[bool]
 
 
 class TransactionInfo(TypedDict):
@@ -190,7 +254,11 @@ class TransactionInfo(TypedDict):
         transactional_id: Name of its producer.
         epoch: Epoch of its producer.
         start_time: The same as ``started_at``.
-        partitions: Where it wrote.
+        partitions: Where it has written; only while it is open.
+        ended_at: When it ended, a timestamp.
+        messages: How many messages it has written.
+        acks: How many messages it has acknowledged.
+        timed_out: Whether it was aborted because its time was over.
     """
 
     transaction_id: str
@@ -201,6 +269,10 @@ class TransactionInfo(TypedDict):
     epoch: NotRequired[int]
     start_time: NotRequired[str]
     partitions: NotRequired[list[TopicPartition]]
+    ended_at: NotRequired[str]
+    messages: NotRequired[int]
+    acks: NotRequired[int]
+    timed_out: NotRequired[bool]
 
 
 class TransactionListResponse(TypedDict):
