@@ -31,6 +31,7 @@ static const char usage_text[] =
     "  latency  time from publish to a waiting poll, one message at a time\n"
     "  parked   many members, each waiting in a long poll: memory and CPU time of the broker,\n"
     "           and the time from publish to the one poll that waits for the message\n"
+    "  transaction  begin, publish --batch messages one by one, commit; a producer a connection\n"
     "  get      GET --path, for comparison\n"
     "  echo     POST what publish would to --path, for comparison\n"
     "\n"
@@ -266,8 +267,8 @@ static bool parse_option(struct bench_options *o, int option, const char *text)
 
 static bool parse_verb(struct bench_options *o, const char *text)
 {
-    static const char *const names[] = {"publish", "consume", "poll",  "latency",
-                                        "get",     "echo",    "parked"};
+    static const char *const names[] = {"publish", "consume", "poll",   "latency",
+                                        "get",     "echo",    "parked", "transaction"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(text, names[i]) == 0) {
             o->verb = (enum bench_verb)i;
@@ -330,7 +331,8 @@ static bool options_settle(struct bench_options *o)
         o->partitions = 1;
     if (o->threads > o->connections)
         o->threads = o->connections;
-    return fits(o->verb != BENCH_GET || !bounded, "get has no messages to count") &&
+    return fits(o->verb != BENCH_TRANSACTION || !bounded, "transaction has no --messages") &&
+           fits(o->verb != BENCH_GET || !bounded, "get has no messages to count") &&
            fits(!reads || o->batch <= 1000, "a reply has at most 1000 messages: --batch 1000") &&
            fits(!latency || o->batch == 1, "latency sends one message at a time: --batch 1") &&
            fits(o->verb != BENCH_POLL || o->rate == 0, "poll has no --rate") &&

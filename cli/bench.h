@@ -3,6 +3,7 @@
  *     bench.c          options; sets the broker up; starts the run
  *     bench_run.c      threads and epoll: keeps every connection busy until the end, measures
  *     bench_work.c     what each verb sends, and what it makes of the replies
+ *     bench_transaction.c  the same for transactions
  *     bench_json.c     finds what it needs in a reply, fast
  *     bench_latency.c  the end-to-end verb, which is not a hammer
  *     bench_parked.c   many parked polls, which is none either
@@ -32,6 +33,7 @@ enum bench_verb {
     BENCH_GET,
     BENCH_ECHO,
     BENCH_PARKED,
+    BENCH_TRANSACTION,
 };
 
 struct bench_options {
@@ -143,6 +145,12 @@ struct client {
     size_t ack_next;
     unsigned acks_per_request;
 
+    /* transaction */
+    uint64_t producer_id; /* 0: not known yet */
+    uint64_t epoch;
+    unsigned
+        transaction_step; /* 0: to begin; 1..batch: to publish that message; beyond: to commit */
+
     struct buf scratch;
 };
 
@@ -159,6 +167,12 @@ struct span work_next(struct bench *bench, struct client *c, bool stopping);
 /* Takes a 200's body in; adds to *result when `counted`. Returns false and describes the problem
  * in result->first_error when the reply is not what was asked for. */
 bool work_reply(struct bench *bench, struct client *c, bool counted, struct bench_result *result);
+
+/* --- bench_transaction.c: the same for that verb ---------------------------------------------- */
+
+struct span transaction_next(struct bench *bench, struct client *c);
+bool transaction_reply(struct bench *bench, struct client *c, bool counted,
+                       struct bench_result *result);
 
 /* A request with a body; Content-Length included. `json` may be empty: then there is no body. */
 void request_put(struct buf *out, const struct http_target *target, const char *method,

@@ -130,7 +130,8 @@ void client_init(struct client *c, const struct bench *bench, unsigned number)
         c->ack_end = alloc_array(o->batch, sizeof *c->ack_end);
         break;
     case BENCH_PARKED:
-        break; /* has its own */
+    case BENCH_TRANSACTION:
+        break; /* have their own */
     }
 }
 
@@ -232,6 +233,8 @@ struct span work_next(struct bench *bench, struct client *c, bool stopping)
     case PHASE_REQUEST:
         if (bench->options.verb == BENCH_CONSUME)
             return next_consume(bench, c);
+        if (bench->options.verb == BENCH_TRANSACTION)
+            return transaction_next(bench, c);
         c->prebuilt_next = (c->prebuilt_next + 1) % c->prebuilt_count;
         return span_of(c->prebuilt.data + c->prebuilt_next * c->prebuilt_size, c->prebuilt_size);
     case PHASE_ACK:
@@ -426,6 +429,8 @@ bool work_reply(struct bench *bench, struct client *c, bool counted, struct benc
         r->messages += counted ? bench->options.batch : 0;
         r->bytes += counted ? c->body_size : 0;
         return true;
+    case BENCH_TRANSACTION:
+        return transaction_reply(bench, c, counted, r);
     case BENCH_PARKED:
         break;
     }
