@@ -37,10 +37,13 @@ struct log_segment *log_segment_ref(struct log_segment *s)
     return s;
 }
 
-/* With the mutex held. Descriptors are scarce: a sealed segment that nobody reads needs none. */
+/* With the mutex held. Descriptors are scarce: one that is not written to and that nobody reads
+ * needs none. */
 static void close_if_idle(struct log_segment *s)
 {
-    if (s->held && s->references == 1 && s->sealed && !s->unsynced) {
+    bool written = s->sealed ? s->unsynced : !s->resting;
+    uint32_t readers = s->references - (s->sealed ? 0 : s->syncing) - 1;
+    if (s->held && readers == 0 && !written) {
         disk_close(s->fd);
         s->fd = -1;
     }
@@ -73,11 +76,48 @@ void log_segment_retire(struct log_segment *s)
     log_segment_unref(s);
 }
 
-void log_segment_synced(struct log_segment *s)
+struct log_segment *log_segment_ref_to_sync(struct log_segment *s)
 {
     pthread_mutex_lock(&s->mutex);
-    s->unsynced = false;
+    s->references++;
+    s->syncing++;
     pthread_mutex_unlock(&s->mutex);
+    return s;
+}
+
+static bool is_sealed(struct log_segment *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    bool sealed = s->sealed;
+    pthread_mutex_unlock(&s->mutex);
+    return sealed;
+}
+
+/* One that is not sealed may be put to rest meanwhile: it is synced by a descriptor of our own. */
+static enum status sync_file(struct log_segment *s)
+{
+    int fd = -1;
+    if (!is_sealed(s) && disk_open(s->path, O_RDONLY, &fd) == ST_OK) {
+        enum status st = disk_sync(fd);
+        disk_close(fd);
+        return st;
+    }
+    if (!is_sealed(s)) /* else it was just now */
+        return ST_IO;
+    fd = log_segment_fd(s);
+    return fd < 0 ? ST_IO : disk_sync(fd);
+}
+
+enum status log_segment_sync(struct log_segment *s, bool sync)
+{
+    enum status st = sync ? sync_file(s) : ST_OK;
+    pthread_mutex_lock(&s->mutex);
+    s->syncing--;
+    if (sync && st == ST_OK)
+        s->unsynced = false;
+    pthread_mutex_unlock(&s->mutex);
+    log_segment_unref(s);
+    return st;
 }
 
 enum status log_segment_create(struct log_segment *s)
@@ -94,6 +134,32 @@ int log_segment_fd(struct log_segment *s)
     int fd = s->fd;
     pthread_mutex_unlock(&s->mutex);
     return fd;
+}
+
+int log_segment_fd_to_write(struct log_segment *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    s->resting = false;
+    pthread_mutex_unlock(&s->mutex);
+    return log_segment_fd(s);
+}
+
+enum status log_segment_rest(struct log_segment *s, bool *out_resting)
+{
+    pthread_mutex_lock(&s->mutex);
+    /* Only this thread gives references; who syncs has a descriptor of its own. */
+    bool idle = s->held && s->references - s->syncing == 1 && !s->sealed;
+    int fd = s->fd;
+    pthread_mutex_unlock(&s->mutex);
+    *out_resting = idle;
+    enum status st = idle && fd >= 0 && s->dirty ? disk_sync(fd) : ST_OK;
+    if (!idle || st != ST_OK)
+        return st;
+    pthread_mutex_lock(&s->mutex);
+    s->resting = true;
+    close_if_idle(s);
+    pthread_mutex_unlock(&s->mutex);
+    return ST_OK;
 }
 
 static enum status open_index(const struct log_segment *s, int flags, int *out_fd)

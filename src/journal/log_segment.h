@@ -38,10 +38,12 @@ struct log_segment {
 
     pthread_mutex_t mutex; /* for the following */
     uint32_t references;
-    bool held;     /* one of them is the log's */
-    bool sealed;   /* never appended to again */
-    bool unsynced; /* sealed, and its descriptor must still see the errors of its writes */
-    int fd;        /* of the log; -1: not open; see log_segment_fd() */
+    uint32_t syncing; /* of them, those of log_segment_sync() to come */
+    bool held;        /* one of them is the log's */
+    bool sealed;      /* never appended to again */
+    bool unsynced;    /* sealed, and its descriptor must still see the errors of its writes */
+    bool resting; /* not sealed, and not written to at present: no descriptor unless it is read */
+    int fd;       /* of the log; -1: not open; see log_segment_fd() */
 };
 
 struct log_segment *log_segment_new(const char *dir, uint64_t base);
@@ -59,6 +61,11 @@ enum status log_segment_load(struct log_segment *s, uint64_t end, uint64_t *out_
 /* The file descriptor of the log, opened now if it is not; -1: it cannot be. A sealed segment's is
  * closed again when the last range is released. Caller holds a reference. Any thread. */
 int log_segment_fd(struct log_segment *s);
+/* The same for the one thread that writes: it rests no more. */
+int log_segment_fd_to_write(struct log_segment *s);
+/* Syncs what was written and closes the descriptor, until somebody needs it again; false: somebody
+ * reads it now. The writing thread's. Errors: ST_IO. */
+enum status log_segment_rest(struct log_segment *s, bool *out_resting);
 /* Tells the index about a batch at `position` that was, or will be, written there. */
 void log_segment_note(struct log_segment *s, uint64_t position, uint64_t offset, int64_t time_us);
 /* Writes the entries that are not in the index file yet. Errors: ST_IO. */
@@ -73,8 +80,10 @@ const struct log_entry *log_segment_find(const struct log_segment *s, uint64_t o
 /* The last entry whose time is below time_us; NULL: none. */
 const struct log_entry *log_segment_find_time(const struct log_segment *s, int64_t time_us);
 
-/* It is on the disk. */
-void log_segment_synced(struct log_segment *s);
+/* A reference for log_segment_sync(), which makes durable what was written until now. */
+struct log_segment *log_segment_ref_to_sync(struct log_segment *s);
+/* Takes that reference. `sync`: false just lets go. Any thread. Errors: ST_IO. */
+enum status log_segment_sync(struct log_segment *s, bool sync);
 
 /* Steps from header to header through the log. */
 struct log_walk {

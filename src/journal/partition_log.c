@@ -235,7 +235,7 @@ static enum status write_out(struct partition_log *log, struct span batch, uint6
         iov[2] = (struct iovec){rest.out, batch.size - BATCH_PATCH_SIZE};
         count = 3;
     }
-    int fd = log_segment_fd(s);
+    int fd = log_segment_fd_to_write(s);
     enum status st = fd < 0 ? ST_IO : disk_write(fd, iov, count, s->size);
     if (st != ST_OK) {
         log->failed = true;
@@ -256,6 +256,17 @@ enum status partition_log_flush(struct partition_log *log)
     if (log->failed)
         return ST_IO;
     return log->pending.size == 0 ? ST_OK : write_out(log, (struct span){0}, 0, 0);
+}
+
+enum status partition_log_rest(struct partition_log *log, bool *out_resting)
+{
+    *out_resting = log->segment_count == 0;
+    enum status st = partition_log_flush(log);
+    if (st != ST_OK || log->segment_count == 0)
+        return st;
+    st = log_segment_rest(log->segments[log->segment_count - 1], out_resting);
+    log->failed = log->failed || st != ST_OK;
+    return st;
 }
 
 static enum status append(struct partition_log *log, struct span batch, uint64_t base_offset,
@@ -426,7 +437,7 @@ void partition_log_take_dirty(struct partition_log *log, struct log_dirty *add_t
         s->dirty = false;
         add_to->segments =
             alloc_resize(add_to->segments, (size_t)add_to->count + 1, sizeof(struct log_segment *));
-        add_to->segments[add_to->count++] = log_segment_ref(s);
+        add_to->segments[add_to->count++] = log_segment_ref_to_sync(s);
     }
 }
 
@@ -467,16 +478,14 @@ enum status log_sync(struct log_dirty *dirty)
         qsort(dirty->segments, dirty->count, sizeof(struct log_segment *), by_path);
     for (uint32_t i = 0; i < dirty->count; i++) {
         struct log_segment *s = dirty->segments[i];
-        int fd = st == ST_OK ? log_segment_fd(s) : -1;
-        if (st == ST_OK)
-            st = fd < 0 ? ST_IO : disk_sync(fd);
         if (st == ST_OK && !atomic_load(&s->linked)) {
             st = sync_parents(s->path, done);
             atomic_store(&s->linked, st == ST_OK);
         }
-        if (st == ST_OK)
-            log_segment_synced(s);
-        log_segment_unref(s);
+        bool sync = st == ST_OK;
+        enum status synced = log_segment_sync(s, sync);
+        if (sync)
+            st = synced;
     }
     free(dirty->segments);
     *dirty = (struct log_dirty){0};

@@ -44,6 +44,9 @@ enum status partition_log_append(struct partition_log *log, struct span batch, u
                                  int64_t time_us);
 /* Writes what was gathered, before anyone is told of it or may look for it. Errors: ST_IO. */
 enum status partition_log_flush(struct partition_log *log);
+/* Gives back the log's file descriptor until the next append, flushed and synced. *out_resting
+ * false: somebody reads it now. Errors: ST_IO. */
+enum status partition_log_rest(struct partition_log *log, bool *out_resting);
 uint64_t partition_log_next_offset(const struct partition_log *log);
 uint64_t partition_log_size_bytes(const struct partition_log *log);
 

@@ -9,11 +9,12 @@
 #include "std/check.h"
 #include "std/path.h"
 
-enum { PATH_SIZE_MAX = 640, BUFFERED_BYTES_MAX = 8 * 1024 * 1024 };
+enum { PATH_SIZE_MAX = 640, BUFFERED_BYTES_MAX = 8 * 1024 * 1024, REST_TRIES_MAX = 8 };
 
-void logs_init(struct logs *l, const char *dir, uint64_t segment_bytes)
+void logs_init(struct logs *l, const char *dir, uint64_t segment_bytes, uint32_t awake_max)
 {
-    *l = (struct logs){.options = {.segment_bytes = segment_bytes}};
+    *l = (struct logs){.options = {.segment_bytes = segment_bytes}, .awake_max = awake_max};
+    list_init(&l->awake);
     CHECK(strlen(dir) < sizeof l->dir);
     memcpy(l->dir, dir, strlen(dir) + 1);
 }
@@ -78,6 +79,10 @@ void logs_close_topic(struct logs *l, const struct topic *topic, bool drop)
             slot_forget(l->buffered, &l->buffered_count, slot);
         if (slot->disk_dirty)
             slot_forget(l->dirty, &l->dirty_count, slot);
+        if (list_linked(&slot->awake)) {
+            list_remove(&slot->awake);
+            l->awake_count--;
+        }
         partition_log_close(slot->log);
         free(slot);
     }
@@ -106,12 +111,44 @@ void logs_wake(struct logs *l, const struct partition *partition)
     slot_push(&l->woken, &l->woken_count, &l->woken_capacity, slot);
 }
 
+/* Some partition has to do without a descriptor. One that is read just now keeps it: then another.
+ */
+static void put_to_rest(struct logs *l)
+{
+    for (int tries = 0; tries < REST_TRIES_MAX && l->awake_count > l->awake_max; tries++) {
+        struct list_node *node = list_pop(&l->awake);
+        CHECK(node != NULL);
+        struct log_slot *slot = list_entry(node, struct log_slot, awake);
+        bool resting = false;
+        if (l->failed == ST_OK)
+            l->failed = partition_log_rest(slot->log, &resting);
+        if (resting)
+            l->awake_count--;
+        else
+            list_push(&l->awake, &slot->awake);
+    }
+}
+
+static void wake_slot(struct logs *l, struct log_slot *slot)
+{
+    if (list_linked(&slot->awake))
+        list_remove(&slot->awake);
+    else
+        l->awake_count++;
+    list_push(&l->awake, &slot->awake);
+    if (l->awake_count > l->awake_max)
+        put_to_rest(l);
+}
+
 void logs_append(struct logs *l, struct partition *partition, uint64_t base_offset, int64_t time_us,
                  struct span batch)
 {
     if (l->failed != ST_OK)
         return; /* nothing may follow a hole; the shard stops at the end of the round */
     struct log_slot *slot = logs_slot(partition);
+    wake_slot(l, slot);
+    if (l->failed != ST_OK)
+        return;
     l->failed = partition_log_append(slot->log, batch, base_offset, time_us);
     l->buffered_bytes += batch.size;
     logs_wake(l, partition);

@@ -15,6 +15,7 @@
 struct log_slot {
     struct partition_log *log; /* owned */
     struct list_node waiters;  /* parked fetches of this partition, by slot_link */
+    struct list_node awake;    /* of those that may have a descriptor open */
     bool woken;                /* it is in the list of logs.woken */
     bool buffered;             /* appended to since the last flush */
     bool disk_dirty;           /* appended to since the last logs_take_dirty() */
@@ -28,6 +29,10 @@ struct doomed {    /* topic ids whose files may go */
 struct logs {
     char dir[512];
     struct log_options options;
+    struct list_node awake; /* slots that were appended to; the least lately first */
+    uint32_t awake_count;
+    uint32_t
+        awake_max; /* beyond it, who was not appended to for longest gives its descriptor back */
     struct log_slot **buffered; /* owned array of the slots that are */
     uint32_t buffered_count, buffered_capacity;
     uint64_t buffered_bytes; /* appended since the last flush of all */
@@ -40,7 +45,7 @@ struct logs {
     struct journal_problem problem;
 };
 
-void logs_init(struct logs *l, const char *dir, uint64_t segment_bytes);
+void logs_init(struct logs *l, const char *dir, uint64_t segment_bytes, uint32_t awake_max);
 void logs_fini(struct logs *l); /* the slots are closed with their topics */
 
 /* Opens the logs of the partitions from `first` on, cut to where the machine says. Errors: as

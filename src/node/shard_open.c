@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "journal/disk.h"
@@ -152,6 +153,18 @@ static enum status problem_at(struct journal_problem *problem, const char *path,
     return st;
 }
 
+/* How many partition logs may have a descriptor open: a share of what the process may have, of
+ * which connections get most (api/acceptor.c). */
+static uint32_t logs_awake_max(void)
+{
+    enum { SHARE = 8, LEAST = 16, MOST = 100000 };
+    struct rlimit descriptors;
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) != 0 || descriptors.rlim_cur / SHARE > MOST)
+        return MOST;
+    uint32_t share = (uint32_t)(descriptors.rlim_cur / SHARE);
+    return share > LEAST ? share : LEAST;
+}
+
 static enum status make_dirs(struct shard *s, struct journal_problem *problem)
 {
     const char *root = s->config->data_dir;
@@ -168,7 +181,7 @@ static enum status make_dirs(struct shard *s, struct journal_problem *problem)
             return problem_at(problem, dirs[i], "cannot create the directory", ST_IO);
     if (disk_sync_dir(root) != ST_OK || disk_sync_dir(shard_dir) != ST_OK)
         return problem_at(problem, root, "cannot sync the directory", ST_IO);
-    logs_init(&s->logs, log_dir, (uint64_t)s->config->log_segment_bytes);
+    logs_init(&s->logs, log_dir, (uint64_t)s->config->log_segment_bytes, logs_awake_max());
     return ST_OK;
 }
 

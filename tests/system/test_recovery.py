@@ -295,3 +295,31 @@ def test_a_log_that_fails_refuses_nothing_the_journal_has(small: Broker, topic: 
             break
         read += [m["value"] for m in page["messages"]]
     assert [v[:10] for v in read] == [v[:10] for v in stored]
+
+
+def test_more_partitions_than_descriptors(own_broker: Broker) -> None:
+    """Those that were not written to for longest do without one, readers and checkpoints find all."""
+    few = ("sh", "-c", 'ulimit -n 200 && exec "$@"', "sh")
+    b = own_broker
+    b.stop()
+    b.settings.update(SMALL)
+    b.start(prefix=few)
+    partitions, rounds = 600, 4
+    b.create("wide", partitions)
+    for i in range(rounds):
+        batch = [
+            {"partition": p, "value": f"{p}-{i}-" + "x" * 1000} for p in range(partitions)
+        ]  # some checkpoints each
+        assert all("error" not in result for result in b.publish("wide", *batch))
+        for p in range(i, partitions, 97):
+            assert [v.rsplit("-", 1)[0] for v in b.values("wide", p)] == [
+                f"{p}-{j}" for j in range(i + 1)
+            ]
+    for restart in ("stop", "kill"):
+        getattr(b, restart)()
+        b.start(prefix=few)
+        for p in range(0, partitions, 7):
+            assert len(b.values("wide", p)) == rounds
+    descriptors = len(list(pathlib.Path(f"/proc/{b.process.pid}/fd").iterdir()))
+    assert descriptors < 200
+    assert "disk_error" not in b.stderr()

@@ -1,4 +1,5 @@
 #include <check.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -57,6 +58,49 @@ START_TEST(log_mixes_small_and_large_batches)
     log = log_open(next);
     log_check(log, 0);
     partition_log_close(log);
+}
+END_TEST
+
+static unsigned open_descriptors(void)
+{
+    unsigned count = 0;
+    for (int fd = 0; fd < 256; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* A log at rest has no descriptor; readers, syncs and appends find it all the same. */
+START_TEST(log_rests_and_wakes)
+{
+    const unsigned before = open_descriptors();
+    struct partition_log *log = log_open(0);
+    bool resting = false;
+    ck_assert_int_eq(partition_log_rest(log, &resting), ST_OK);
+    ck_assert(resting); /* there is no file yet */
+    for (uint64_t next = 100; next <= 500; next += 100) {
+        log_fill(log, next, NULL);
+        ck_assert_uint_eq(open_descriptors(), before + 1);
+        struct log_dirty dirty = {0};
+        if (next % 200 == 0) /* a checkpoint has begun */
+            partition_log_take_dirty(log, &dirty);
+        ck_assert_int_eq(partition_log_rest(log, &resting), ST_OK);
+        ck_assert(resting);
+        ck_assert_uint_eq(open_descriptors(), before);
+        log_check(log, 0);
+        ck_assert_int_eq(log_sync(&dirty), ST_OK);
+        ck_assert_uint_eq(open_descriptors(), before);
+    }
+    struct log_range range;
+    log_fill(log, 600, NULL);
+    partition_log_find(log, 550, &range);
+    ck_assert_int_eq(partition_log_rest(log, &resting), ST_OK);
+    ck_assert(!resting); /* it is read */
+    log_range_release(&range);
+    partition_log_close(log);
+    log = log_open(600);
+    log_check(log, 0);
+    partition_log_close(log);
+    ck_assert_uint_eq(open_descriptors(), before);
 }
 END_TEST
 
@@ -376,6 +420,7 @@ Suite *suite_partition_log(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, log_round_trips);
     tcase_add_test(tcase, log_mixes_small_and_large_batches);
+    tcase_add_test(tcase, log_rests_and_wakes);
     tcase_add_test(tcase, log_finds_every_offset);
     tcase_add_test(tcase, log_finds_every_time);
     tcase_add_test(tcase, log_is_cut_and_filled_again);
