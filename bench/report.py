@@ -80,7 +80,7 @@ def latencies(run: Run, which: str = "latency_ms") -> str:
 
 
 def rows(work: Path) -> tuple[list[list[str]], list[str]]:
-    names = ("echo_bulk", "echo_single", "publish_bulk", "publish_single", "consume")
+    names = ("echo_bulk", "echo_single", "publish_bulk", "publish_single", "transaction", "consume")
     names += ("poll_1000", "poll_100", "ack_single", "latency", "refill", "poll_calm", "poll_busy")
     run = {name: Run(work, name) for name in names}
     disk_1m = json.loads((work / "disk_1m.json").read_text())
@@ -91,6 +91,8 @@ def rows(work: Path) -> tuple[list[list[str]], list[str]]:
 
     def row(name: str, got: str, aim: str, against: str, times: str, cores: float) -> list[str]:
         return [name, got, aim, against, times, f"{cores:.2f}"]
+
+    transaction = run["transaction"]
 
     table = [
         row("echo server, 1000 × 100 B, 4 connections",
@@ -110,6 +112,10 @@ def rows(work: Path) -> tuple[list[list[str]], list[str]]:
             f"{share(single['requests_per_second'], echo_single['requests_per_second'])} of echo; "
             f"p99 = {single.latency('p99') / sync_ms:.1f} syncs",
             latencies(single), single.cores),
+        row("transactions of 100 × 100 B, one message a request, 64 connections",
+            f"{rate(transaction['messages_per_second'])} messages/s", "≥ 50 % of the row above",
+            f"{share(transaction['messages_per_second'], single['messages_per_second'])} of it",
+            latencies(transaction), transaction.cores),
         row("consume by offset, limit 1000, 4 connections",
             f"{rate(run['consume']['messages_per_second'])} messages/s", "≥ 3 M",
             f"{run['consume']['body_mb_per_second']:,.0f} MB/s of JSON",

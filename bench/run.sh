@@ -100,6 +100,7 @@ load=(--url "$broker_url" --duration "$duration")
 measure latency latency "${load[@]}" --topic idle
 measure publish_bulk publish "${load[@]}" --topic bulk --partitions 6 --connections 4 --batch 1000
 measure publish_single publish "${load[@]}" --topic single --partitions 64 --connections 64 --batch 1
+measure transaction transaction "${load[@]}" --topic single --connections 64 --batch 100
 measure consume consume "${load[@]}" --topic bulk --connections 4 --batch 1000
 measure poll_1000 poll "${load[@]}" --topic bulk --group thousand --connections 4 --batch 1000
 measure poll_100 poll "${load[@]}" --topic bulk --group hundred --connections 4 --batch 100
