@@ -6,20 +6,6 @@
 #include "std/alloc.h"
 #include "std/check.h"
 
-static struct span own(struct span s)
-{
-    return span_of(alloc_string((const char *)s.data, s.size), s.size);
-}
-
-static void disown(struct span s)
-{
-    union {
-        const uint8_t *borrowed;
-        void *owned;
-    } bytes = {.borrowed = s.data};
-    free(bytes.owned);
-}
-
 struct group *group_new(uint32_t id, struct span name)
 {
     struct group *g = new_zero(struct group);
@@ -31,8 +17,8 @@ struct group *group_new(uint32_t id, struct span name)
 
 static void member_free(struct member *member)
 {
-    disown(member->id);
-    disown(member->client_id);
+    free_span(member->id);
+    free_span(member->client_id);
     free(member->topic_ids);
     free(member->assigned);
     free(member);
@@ -57,7 +43,7 @@ void group_free(struct group *g)
     for (uint32_t i = 0; i < g->partition_count; i++)
         group_partition_free(g->partitions[i]);
     for (uint32_t i = 0; i < g->departed_count; i++)
-        disown(g->departed[i].member_id);
+        free_span(g->departed[i].member_id);
     map_fini(&g->by_member_id);
     free(g->members);
     free(g->partitions);
@@ -101,8 +87,8 @@ struct member *group_add_member(struct group *g, struct span id, struct span cli
     struct member *member = new_zero(struct member);
     member->group = g;
     member->rank = g->member_count;
-    member->id = own(id);
-    member->client_id = own(client_id);
+    member->id = alloc_span(id);
+    member->client_id = alloc_span(client_id);
     g->members = alloc_resize(g->members, (size_t)g->member_count + 1, sizeof(struct member *));
     g->members[g->member_count++] = member;
     map_put(&g->by_member_id, member->id, member);
@@ -192,7 +178,7 @@ void group_load_departed(struct group *g, struct span member_id, int64_t time_us
     CHECK(g->departed_count < DEPARTED_MAX);
     g->departed = alloc_resize(g->departed, (size_t)g->departed_count + 1, sizeof *g->departed);
     g->departed[g->departed_count++] =
-        (struct departed){.member_id = own(member_id), .time_us = time_us};
+        (struct departed){.member_id = alloc_span(member_id), .time_us = time_us};
 }
 
 void group_add_departed(struct group *g, struct span member_id, int64_t now_us)
@@ -201,7 +187,7 @@ void group_add_departed(struct group *g, struct span member_id, int64_t now_us)
     while (dead < g->departed_count && now_us - g->departed[dead].time_us > DEPARTED_KEPT_US)
         dead++;
     for (uint32_t i = 0; i < dead; i++)
-        disown(g->departed[i].member_id);
+        free_span(g->departed[i].member_id);
     g->departed_count -= dead;
     if (dead > 0)
         memmove(g->departed, g->departed + dead, g->departed_count * sizeof *g->departed);

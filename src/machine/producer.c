@@ -51,21 +51,12 @@ static struct span name_of(struct span scope, struct span transactional_id)
     return span_of(name, scope.size + 1 + transactional_id.size);
 }
 
-static void disown(struct span s)
-{
-    union {
-        const uint8_t *borrowed;
-        void *owned;
-    } bytes = {.borrowed = s.data};
-    free(bytes.owned);
-}
-
 struct producer *producer_find_named(const struct producer_book *book, struct span scope,
                                      struct span transactional_id)
 {
     struct span name = name_of(scope, transactional_id);
     struct producer *found = map_find(&book->by_name, name);
-    disown(name);
+    free_span(name);
     return found;
 }
 
@@ -94,10 +85,8 @@ struct producer *producer_add(struct producer_book *book, struct span scope,
         return NULL;
     struct producer *producer = new_zero(struct producer);
     producer->id = book->next_id++;
-    producer->scope = span_of(alloc_string((const char *)scope.data, scope.size), scope.size);
-    producer->transactional_id =
-        span_of(alloc_string((const char *)transactional_id.data, transactional_id.size),
-                transactional_id.size);
+    producer->scope = alloc_span(scope);
+    producer->transactional_id = alloc_span(transactional_id);
     producer->name = name_of(scope, transactional_id);
     producer->used_us = now_us;
     list_push(&book->by_use, &producer->by_use);
@@ -262,8 +251,8 @@ void producer_remove(struct producer_book *book, struct producer *producer)
         map_remove(&book->by_name, producer->name);
     list_remove(&producer->by_use);
     book->count--;
-    disown(producer->scope);
-    disown(producer->transactional_id);
-    disown(producer->name);
+    free_span(producer->scope);
+    free_span(producer->transactional_id);
+    free_span(producer->name);
     free(producer);
 }

@@ -13,22 +13,13 @@ void transaction_book_init(struct transaction_book *book)
     list_init(&book->ended);
 }
 
-static void disown(struct span s)
-{
-    union {
-        const uint8_t *borrowed;
-        void *owned;
-    } bytes = {.borrowed = s.data};
-    free(bytes.owned);
-}
-
 static void forget_ended(struct transaction_book *book, struct ended_transaction *ended)
 {
     map_remove_number(&book->ended_by_number, ended->number);
     list_remove(&ended->by_age);
     book->ended_count--;
-    disown(ended->scope);
-    disown(ended->transactional_id);
+    free_span(ended->scope);
+    free_span(ended->transactional_id);
     free(ended);
 }
 
@@ -156,17 +147,12 @@ uint32_t transaction_partition_count(const struct transaction *t)
     return count;
 }
 
-static struct span own(struct span s)
-{
-    return span_of(alloc_string((const char *)s.data, s.size), s.size);
-}
-
 void transaction_remember(struct transaction_book *book, const struct ended_transaction *like)
 {
     struct ended_transaction *ended = new_zero(struct ended_transaction);
     *ended = *like;
-    ended->scope = own(like->scope);
-    ended->transactional_id = own(like->transactional_id);
+    ended->scope = alloc_span(like->scope);
+    ended->transactional_id = alloc_span(like->transactional_id);
     /* Takes away those whose time is over, and the oldest when there are too many. */
     while (!list_empty(&book->ended)) {
         struct ended_transaction *oldest =

@@ -39,3 +39,17 @@ char *alloc_string(const char *data, size_t size_bytes)
     s[size_bytes] = '\0';
     return s;
 }
+
+struct span alloc_span(struct span s)
+{
+    return span_of(alloc_string((const char *)s.data, s.size), s.size);
+}
+
+void free_span(struct span owned)
+{
+    union {
+        const uint8_t *borrowed;
+        void *owned;
+    } bytes = {.borrowed = owned.data};
+    free(bytes.owned);
+}

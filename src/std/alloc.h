@@ -5,6 +5,8 @@
 
 #include <stddef.h>
 
+#include "std/span.h"
+
 void *alloc_bytes(size_t size_bytes) __attribute__((malloc, returns_nonnull));
 void *alloc_zero(size_t size_bytes) __attribute__((malloc, returns_nonnull));
 void *alloc_array(size_t count, size_t size_bytes)
@@ -13,6 +15,9 @@ void *alloc_array(size_t count, size_t size_bytes)
 void *alloc_resize(void *p, size_t count, size_t size_bytes) __attribute__((returns_nonnull));
 char *alloc_string(const char *data, size_t size_bytes)
     __attribute__((returns_nonnull)); /* + NUL */
+/* A copy of its own, with a NUL behind it. Pair: free_span(), which takes one of no bytes, too. */
+struct span alloc_span(struct span s);
+void free_span(struct span owned);
 
 #define new_zero(type) ((type *)alloc_zero(sizeof(type)))
 
