@@ -187,7 +187,7 @@ bool fields_object(struct fields *f, const char *name, bool required, json_t **o
 bool fields_partition_name(const char *name, uint32_t *out)
 {
     const size_t size = strlen(name);
-    if (size == 0 || size > PARTITION_DIGITS_MAX)
+    if (size == 0 || size > PARTITION_DIGITS_MAX || (name[0] == '0' && size > 1))
         return false;
     uint32_t value = 0;
     for (size_t i = 0; i < size; i++) {

@@ -247,7 +247,7 @@ def test_bad_commits(broker: Broker) -> None:
         return broker.post(path, {"member_id": member, "offsets": offsets, **more})
 
     for offsets in (None, {}, {s.topic: {}}, [], "x", {s.topic: 5}, {s.topic: {"0": -1}},
-                    {s.topic: {"x": 1}}, {s.topic: {"-1": 1}}, {s.topic: {"0": "1"}},
+                    {s.topic: {"x": 1}}, {s.topic: {"-1": 1}}, {s.topic: {"00": 1}}, {s.topic: {"0": "1"}},
                     {s.topic: {"0": 1.5}}, {s.topic: {"": 1}}, {s.topic: {"0": 2**63}}):
         refused(commit(offsets), 400)
     fine = {s.topic: {"0": 1}}
