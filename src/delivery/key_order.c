@@ -372,7 +372,7 @@ enum key_verdict key_order_judge(struct readout *r, struct lease_book *book,
     if (may_hold(ko, book))
         return KEY_HELD_BACK;
     ko->stopped = true;
-    return KEY_STOP;
+    return KEY_FULL;
 }
 
 static void window_reserve(struct key_window *w, uint32_t count)

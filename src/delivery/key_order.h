@@ -74,7 +74,8 @@ struct key_candidate {
 enum key_verdict {
     KEY_FREE,
     KEY_HELD_BACK, /* it is to be held */
-    KEY_STOP,      /* its key is not known, or no more may be held: nothing comes from the lane */
+    KEY_FULL,      /* it is to be held, but no more may be: only what waits may come */
+    KEY_STOP,      /* its key is not known: nothing comes from the lane */
 };
 
 struct readout;

@@ -281,12 +281,27 @@ static struct lease *take_off(struct readout *r, struct lease_book *book,
     return lease;
 }
 
+/* No more may be held back. What blocks them may itself wait behind them in this lane, to be
+ * delivered again: then it goes first, or nothing would ever come. */
+static bool find_waiting(struct readout *r, struct lease_book *book, struct key_candidate *out)
+{
+    struct lease *lease = next_waiting(r, book, &r->lanes[out->lane]);
+    if (lease == NULL || lease == out->lease)
+        return false;
+    out->lease = lease;
+    out->offset = lease->offset;
+    out->window = KEY_WINDOW_LEASES;
+    return key_order_judge(r, book, out) == KEY_FREE;
+}
+
 /* The next message of the lane that may be delivered; those before it that may not are held. */
 static bool find_next(struct readout *r, struct lease_book *book, enum priority priority,
                       struct key_candidate *out)
 {
     while (next_of_lane(r, book, priority, out)) {
         const enum key_verdict verdict = r->keys == NULL ? KEY_FREE : key_order_judge(r, book, out);
+        if (verdict == KEY_FULL)
+            return find_waiting(r, book, out);
         if (verdict != KEY_HELD_BACK)
             return verdict == KEY_FREE;
         key_order_hold(r, book, take_off(r, book, out));

@@ -208,10 +208,20 @@ static void give(struct work *w, uint32_t giver, uint32_t topic)
     }
 }
 
+static uint32_t lowest_load(const struct work *w)
+{
+    uint32_t lowest = UINT32_MAX;
+    for (uint32_t m = 0; m < w->member_count; m++)
+        lowest = w->loads[m] < lowest ? w->loads[m] : lowest;
+    return lowest;
+}
+
 static void balance(struct work *w)
 {
     uint32_t giver;
     while ((giver = find_giver(w)) != ASSIGN_NOBODY) {
+        if (w->loads[giver] < lowest_load(w) + 2)
+            return; /* nobody could take from it, nor from those that have less */
         uint32_t topic = find_gift(w, giver);
         if (topic == ASSIGN_NOBODY)
             w->stuck[giver] = true;

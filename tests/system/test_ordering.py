@@ -259,3 +259,20 @@ def test_each_key_is_processed_in_order(crashing: Broker) -> None:
     ends = {str(p): broker.consume(topic, p, limit=1)["latest"] + 1 for p in range(4)}
     eventually(lambda: broker.positions(group)[topic] == ends, 20)
     assert set(positions) == set(ends)
+
+
+def test_more_held_back_than_there_is_room_for(broker: Broker) -> None:
+    """They all wait for a message behind them that waits to be delivered again."""
+    early = [{"value": "early", "key": "k", "delay": "3s"}] * 8500
+    s = Setting(broker, [], ordering="key")
+    for _ in range(2):  # more than 16,384
+        broker.publish(s.topic, *early)
+    broker.publish(s.topic, {"value": "late", "key": "k"}, {"value": "other", "key": "o"})
+    [late] = s.poll(max_messages=1)
+    assert late["value"] == "late"
+    ok(broker.nack(late["receipt_handle"], delay="0s"))
+    eventually(lambda: not ok(broker.get(f"/topics/{s.topic}/delayed", limit=1))["messages"], 30 * PATIENCE)
+    [again] = s.receive(1, max_messages=1)
+    assert again["value"] == "late"
+    ok(broker.ack(again["receipt_handle"]))
+    assert s.receive(1, max_messages=1)[0]["value"] == "early"
